@@ -1,0 +1,1 @@
+"""The cloud: gathers results, has hard images labelled, retrains and releases models."""

@@ -1,0 +1,1 @@
+"""What edge and cloud share: the contract, the detector and its training."""
