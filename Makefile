@@ -1,0 +1,51 @@
+# Everything that a person or CI calls. `make demo` and `make test` set up what they need the first
+# time; afterwards they start at once.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+PORT ?= 8080
+DATA ?= run/demo
+CODE := edge_agent cloud models simulators tests
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(READY): deploy/requirements/dev.txt pyproject.toml deploy/setup.sh
+	@deploy/setup.sh python
+
+$(VENV)/.system-%: deploy/setup.sh | $(READY)
+	@deploy/setup.sh $*
+
+.PHONY: setup
+setup: $(READY) $(VENV)/.system-demo ## set up without starting anything
+
+.PHONY: demo
+demo: $(READY) $(VENV)/.system-demo ## the whole loop with its dashboard on http://localhost:8080 (ONCE=1: one turn, then a report)
+	@$(VENV)/bin/sightline-sim demo --port $(PORT) --data-dir $(DATA) $(if $(ONCE),--once --report demo-report.json)
+
+.PHONY: test
+test: $(READY) $(VENV)/.system-test ## every test that CI runs
+	@$(PYTHON) -m pytest $(ARGS)
+
+.PHONY: check
+check: $(READY) ## linters, formatting, types, import rules
+	@$(VENV)/bin/ruff check $(CODE)
+	@$(VENV)/bin/ruff format --check $(CODE)
+	@$(VENV)/bin/mypy $(CODE)
+	@$(VENV)/bin/lint-imports
+
+.PHONY: format
+format: $(READY) ## put the code into the house's format
+	@$(VENV)/bin/ruff check --fix $(CODE)
+	@$(VENV)/bin/ruff format $(CODE)
+
+.PHONY: lock
+lock: $(READY) ## pin the newest versions that pyproject.toml allows (needs uv)
+	@deploy/requirements/lock.sh
+
+.PHONY: clean
+clean: ## forget the demo's data; the venv stays
+	rm -rf run demo-report.json
