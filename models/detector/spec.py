@@ -46,6 +46,10 @@ class DetectorSpec(Frozen):
             raise ValueError("every level needs at least one anchor")
         return self
 
+    def with_categories(self, categories: tuple[str, ...]) -> "DetectorSpec":
+        """The same detector for another label map; its anchors and input stay."""
+        return self.model_copy(update={"categories": categories})
+
     @property
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each level's feature map (strided layers round up)."""
