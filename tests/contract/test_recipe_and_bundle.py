@@ -1,0 +1,116 @@
+"""Recipes are written by people, bundles are trusted with verdicts: both are read strictly."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from models.contract import bundle
+from models.contract.model import ContractError
+from models.contract.recipe import read_recipe
+from models.contract.snapshot import Split, split_of
+
+GOOD_RECIPE = """
+recipe_id = "plate"
+version = 3
+part_type = "cover plate"
+image_width_px = 640
+image_height_px = 512
+
+[[views]]
+name = "main"
+
+[[views.expected]]
+name = "bolt upper left"
+category = "bolt"
+zone = { x = 80, y = 60, width = 90, height = 90 }
+
+[[views.forbidden]]
+category = "scratch"
+min_score = 0.5
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    return tmp_path / "plate.recipe.toml"
+
+
+def test_recipe_names_all_its_categories(recipe_file: Path) -> None:
+    recipe_file.write_text(GOOD_RECIPE)
+    assert read_recipe(recipe_file).categories == {"bolt", "scratch"}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        ("min_score = 0.5", "min_score = 1.5", "views.0.forbidden.0.min_score"),
+        ("min_score = 0.5", "minscore = 0.5", "views.0.forbidden.0.minscore"),
+        ("version = 3", "version = three", "line 3"),
+        ('name = "main"', 'name = "main"\n[[views]]\nname = "main"', "same name"),
+    ],
+)
+def test_mistake_in_a_recipe_is_told_in_one_line(
+    recipe_file: Path, good: str, bad: str, told: str
+) -> None:
+    recipe_file.write_text(GOOD_RECIPE.replace(good, bad))
+    with pytest.raises(ContractError) as caught:
+        read_recipe(recipe_file)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_recipe_is_told_by_its_path(recipe_file: Path) -> None:
+    with pytest.raises(ContractError, match="cannot be read"):
+        read_recipe(recipe_file)
+
+
+@pytest.fixture
+def bundle_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    (folder / "golden").mkdir(parents=True)
+    (folder / "float").mkdir()
+    (folder / "model.xml").write_text("<net/>")
+    (folder / "model.bin").write_bytes(b"weights")
+    (folder / "golden" / "0.png").write_bytes(b"picture")
+    (folder / "float" / "weights").write_bytes(b"cloud only")
+    files = bundle.hash_files(folder)
+    manifest = bundle.BundleManifest(
+        bundle_id=bundle.bundle_id_of(files),
+        name="plate",
+        created_at=datetime.now(UTC),
+        categories=(bundle.Category(name="bolt", kind=bundle.CategoryKind.OBJECT),),
+        thresholds={"bolt": 0.5},
+        files=files,
+    )
+    (folder / bundle.MANIFEST_NAME).write_text(manifest.model_dump_json())
+    return folder
+
+
+def test_whole_bundle_verifies_with_or_without_its_float_checkpoint(bundle_folder: Path) -> None:
+    bundle.verify_files(bundle_folder, bundle.read_manifest(bundle_folder))
+    (bundle_folder / "float" / "weights").unlink()
+    bundle.verify_files(bundle_folder, bundle.read_manifest(bundle_folder))
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda folder: (folder / "model.bin").write_bytes(b"Weights"), "was changed"),
+        (lambda folder: (folder / "model.bin").unlink(), "is missing"),
+        (lambda folder: (folder / "extra.so").write_bytes(b""), "not in the manifest"),
+    ],
+    ids=["one byte", "file gone", "surplus file"],
+)
+def test_harmed_bundle_is_refused(bundle_folder: Path, harm, told: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    harm(bundle_folder)
+    with pytest.raises(ContractError, match=told):
+        bundle.verify_files(bundle_folder, bundle.read_manifest(bundle_folder))
+
+
+def test_parts_fall_into_splits_by_their_share_and_stay_there() -> None:
+    splits = [split_of(f"part-{number}") for number in range(4_000)]
+    assert splits == [split_of(f"part-{number}") for number in range(4_000)]
+    share = {split: splits.count(split) / len(splits) for split in Split}
+    assert share[Split.LOCKED] == pytest.approx(0.2, abs=0.03)
+    assert share[Split.VAL] == pytest.approx(0.1, abs=0.03)
