@@ -132,9 +132,23 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "messages": {model.__name__: _message(model) for model in models},
-            "schemas": definitions["$defs"],
+            "schemas": _plain_discriminators(definitions["$defs"]),
         },
     }
+
+
+def _plain_discriminators(node: object) -> object:
+    """Turn OpenAPI's discriminator objects into AsyncAPI's, which is a property's name."""
+    if isinstance(node, dict):
+        return {
+            key: value["propertyName"]
+            if key == "discriminator" and isinstance(value, dict) and "propertyName" in value
+            else _plain_discriminators(value)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [_plain_discriminators(item) for item in node]
+    return node
 
 
 def _channel(channel: Channel) -> dict[str, Any]:
