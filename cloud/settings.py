@@ -114,6 +114,11 @@ class TufSettings(Section):
     dir: Path = Path("var/tuf")
     """Holds ``metadata/`` and ``targets/``, which the web server gives to the cells."""
     keys_dir: Path = Path("var/tuf-keys")
+    """Keys that sign each release; the server needs them."""
+    offline_keys_dir: Path = Path("var/tuf-offline")
+    """The root key; keep this folder on a stick in a safe once the repository is made."""
+    root_file: Path = Path("var/root.json")
+    """Copy of the first root: what a cell is given when it is set up."""
     timestamp_days: float = Field(default=7, gt=0)
     snapshot_days: float = Field(default=30, gt=0)
     targets_days: float = Field(default=365, gt=0)
@@ -136,7 +141,14 @@ class RetrainingSettings(Section):
     init: str = "released"
     """``released``: the running bundle's float checkpoint; else what ``sightline-train`` takes."""
     extra_arguments: tuple[str, ...] = ()
-    min_new_labels: int = Field(default=100, ge=1)
+    min_new_labels: int = Field(default=100, ge=0)
+    """New labels since the newest snapshot that start a run by themselves; 0: never."""
+    min_per_new_category: int = Field(default=10, ge=0)
+    """Boxes wanted of a category that the running model does not know."""
+    cool_down_s: float = Field(default=1800.0, ge=0)
+    """Rest after a run that failed or was refused."""
+    nice: int = Field(default=10, ge=0, le=19)
+    """Lowers the priority of training, so that cells on the same machine keep their latency."""
     cron: str | None = None
     """Five-field cron expression of a fixed schedule, in UTC."""
     check_period_s: float = Field(default=30.0, gt=0)
@@ -147,16 +159,17 @@ class RetrainingSettings(Section):
 
 
 class GateSettings(Section):
-    """What a candidate must reach on the locked set to become a release."""
+    """What a candidate must reach on the locked split; `cloud.gates` tells the rules."""
 
-    min_map50: float = Field(default=0.0, ge=0, le=1)
-    max_map50_drop: float = Field(default=0.0, ge=0, le=1)
-    max_class_recall_drop: float = Field(default=0.05, ge=0, le=1)
-    max_class_ap50_drop: float = Field(default=0.02, ge=0, le=1)
-    max_int8_ap50_drop: float = Field(default=0.03, ge=0, le=1)
-    max_latency_p99_ms: float = Field(default=500.0, gt=0)
-    min_boxes_per_class: int = Field(default=5, ge=0)
-    """Classes with fewer locked boxes are reported, but cannot stop a release."""
+    min_locked_images: int = Field(default=20, ge=1)
+    min_map50_gain: float = Field(default=0.0, ge=-1, le=1)
+    """mAP@0.5 that it must gain over the running model."""
+    max_class_drop: float = Field(default=0.01, ge=0, le=1)
+    """Loss allowed to the categories that the running model knows."""
+    max_int8_drop: float = Field(default=0.01, ge=0, le=1)
+    max_int8_class_drop: float = Field(default=0.05, ge=0, le=1)
+    latency_budget_ms: float = Field(default=50.0, gt=0)
+    """Median time for one picture."""
 
 
 class RolloutSettings(Section):

@@ -261,7 +261,7 @@ class Image(Base):
     reviewer: Mapped[str | None] = mapped_column(PERSON)
     reviewed_at: Mapped[datetime | None]
     snapshot_id: Mapped[str | None] = mapped_column(SNAPSHOT_ID)
-    """First snapshot that its label went into."""
+    """First snapshot that the annotation in force went into; None: it is in none yet."""
 
 
 # --- what people said ------------------------------------------------------------------------
@@ -320,7 +320,8 @@ class TrainingRun(Base):
     trigger: Mapped[str] = mapped_column(String(32))
     """Why it runs: labels, schedule, drift, button."""
     requested_by: Mapped[str] = mapped_column(PERSON)
-    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.snapshot_id"))
+    snapshot_id: Mapped[str | None] = mapped_column(ForeignKey("snapshots.snapshot_id"))
+    """None while the run waits for its snapshot to be built."""
     init_bundle_id: Mapped[str | None] = mapped_column(BUNDLE_ID)
     compared_bundle_id: Mapped[str | None] = mapped_column(BUNDLE_ID)
     directory: Mapped[str] = mapped_column(Text)
@@ -330,7 +331,7 @@ class TrainingRun(Base):
     """Last progress line of ``sightline-train --json``."""
     report: Mapped[dict[str, Any] | None]
     gates: Mapped[list[Any] | None]
-    """Each ``{"name", "passed", "value", "limit", "text"}``."""
+    """Each ``{"name", "passed", "value", "limit", "text"}``; value and limit may be null."""
     error: Mapped[str | None] = mapped_column(Text)
     release: Mapped[int | None]
     """The candidate that came of it."""

@@ -1,0 +1,63 @@
+"""When retraining starts by itself."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cloud.policy import LearningState, RetrainingPolicy, RetrainingTrigger, decide
+
+NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
+POLICY = RetrainingPolicy(min_new_labels=40, min_per_new_category=8)
+
+
+READY = LearningState(has_base=True, is_running=False, num_new_labels=40)
+
+
+def state(**changes: Any) -> LearningState:  # noqa: ANN401 - any of its fields
+    return replace(READY, **changes)
+
+
+@pytest.mark.parametrize(
+    ("known", "trigger", "start"),
+    [
+        pytest.param(state(), "labels", True, id="exactly enough labels"),
+        pytest.param(state(num_new_labels=39), "labels", False, id="one label short"),
+        pytest.param(state(has_base=False), "button", False, id="nothing to start from"),
+        pytest.param(state(is_running=True), "button", False, id="one at a time, even by hand"),
+        pytest.param(state(num_new_labels=0), "button", True, id="a person may insist"),
+        pytest.param(state(num_new_labels=1), "schedule", True, id="schedule with one new label"),
+        pytest.param(state(num_new_labels=0), "schedule", False, id="schedule without news"),
+        pytest.param(
+            state(boxes_per_new_category={"torn_label": 7}), "labels", False, id="new class thin"
+        ),
+        pytest.param(
+            state(boxes_per_new_category={"torn_label": 8}), "labels", True, id="new class enough"
+        ),
+        pytest.param(
+            state(num_new_labels=80, boxes_per_new_category={"typo": 1}),
+            "labels",
+            True,
+            id="a class labelled once does not hold back the rest for ever",
+        ),
+    ],
+)
+def test_a_run_starts_when_it_is_worth_it(known: LearningState, trigger: str, start: bool) -> None:
+    decision = decide(known, POLICY, trigger=RetrainingTrigger(trigger), now=NOW)
+    assert decision.start is start
+    assert decision.reason
+
+
+def test_after_a_setback_the_labels_rest_but_the_button_does_not() -> None:
+    resting = state(last_setback_at=NOW - timedelta(minutes=10))
+    assert not decide(resting, POLICY, trigger=RetrainingTrigger.LABELS, now=NOW).start
+    assert not decide(resting, POLICY, trigger=RetrainingTrigger.SCHEDULE, now=NOW).start
+    assert decide(resting, POLICY, trigger=RetrainingTrigger.BUTTON, now=NOW).start
+    later = NOW + timedelta(minutes=20)
+    assert decide(resting, POLICY, trigger=RetrainingTrigger.LABELS, now=later).start
+
+
+def test_zero_turns_the_count_off() -> None:
+    policy = RetrainingPolicy(min_new_labels=0)
+    assert not decide(state(), policy, trigger=RetrainingTrigger.LABELS, now=NOW).start
