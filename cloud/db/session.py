@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -117,7 +117,7 @@ def _translated() -> Iterator[None]:
         cause = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no cause"
         if any(phrase in cause.lower() for phrase in _FULL):
             raise StorageFullError(f"the database is full: {cause}") from error
-        if error.connection_invalidated or type(error.orig).__name__ == "OperationalError":
+        if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
             raise UnavailableError(f"the database cannot be used: {cause}") from error
         raise
 

@@ -1,0 +1,72 @@
+"""What every endpoint needs: the process's parts, and who is asking."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from cloud.auth import COOKIE, Accounts, AttemptLimit, Identity
+from cloud.db.session import Database
+from cloud.db.tables import Role
+from cloud.errors import NotAllowedError
+from cloud.image_store import ImageStore
+from cloud.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Parts of the serving process; made once by `cloud.app`."""
+
+    settings: Settings
+    database: Database
+    images: ImageStore
+    accounts: Accounts
+    sign_ins: AttemptLimit
+    parts: dict[str, Any] = field(default_factory=dict)
+    """Long-lived parts by name, for instance ``registry``; see `cloud.app`."""
+
+
+def get_context(request: Request) -> Context:
+    """The parts of the process that serves this request."""
+    context: Context = request.app.state.context
+    return context
+
+
+def bearer_or_cookie(request: Request) -> str | None:
+    """The token that a request carries, or None."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.cookies.get(COOKIE)
+
+
+def get_identity(request: Request, context: Annotated[Context, Depends(get_context)]) -> Identity:
+    """Who is asking.
+
+    Raises:
+        NotSignedInError: nobody who is known.
+    """
+    return context.accounts.identify(bearer_or_cookie(request))
+
+
+def require(role: Role) -> Callable[[Identity], Identity]:
+    """Dependency that lets only people with at least this role through."""
+
+    def check(identity: Annotated[Identity, Depends(get_identity)]) -> Identity:
+        if not identity.may(role):
+            raise NotAllowedError(
+                f"this needs the role {role}, {identity.name} has {identity.role}"
+            )
+        return identity
+
+    return check
+
+
+Ctx = Annotated[Context, Depends(get_context)]
+Viewer = Annotated[Identity, Depends(require(Role.VIEWER))]
+Operator = Annotated[Identity, Depends(require(Role.OPERATOR))]
+Quality = Annotated[Identity, Depends(require(Role.QUALITY))]
+Controls = Annotated[Identity, Depends(require(Role.CONTROLS))]
+MlEngineer = Annotated[Identity, Depends(require(Role.ML))]
+Admin = Annotated[Identity, Depends(require(Role.ADMIN))]

@@ -1,0 +1,202 @@
+"""Who is asking: passwords, tokens, sessions and the role they carry."""
+
+import hashlib
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete, select
+
+from cloud.db.session import Database
+from cloud.db.tables import Role, Token, TokenKind, User
+from cloud.errors import BusyError, InvalidError, NotFoundError, NotSignedInError
+
+COOKIE = "sightline_session"
+MIN_PASSWORD_LENGTH = 10
+_HASHER = PasswordHasher()
+# Checked when nobody of that name exists, so that the answer takes as long as for a wrong password.
+_NOBODY = _HASHER.hash(secrets.token_urlsafe())
+_RANK = {role: rank for rank, role in enumerate(Role)}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Somebody who is signed in."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Whether this person has at least that role."""
+        return _RANK[self.role] >= _RANK[role]
+
+
+ANYBODY = Identity("local", Role.ADMIN)
+"""Who everybody is where no login is required (only on 127.0.0.1)."""
+
+
+def hash_token(token: str) -> str:
+    """What is kept of a token: it has 256 random bits, so one round of SHA-256 is enough."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Accounts:
+    """Users and their tokens."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        require_login: bool = True,
+        session_hours: float = 12.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._session_life = timedelta(hours=session_hours)
+        self._now = now
+        self.require_login = require_login
+
+    def sign_in(self, name: str, password: str) -> tuple[Identity, str]:
+        """Check a password and open a session; gives the session's token.
+
+        Raises:
+            NotSignedInError: name or password is wrong; which one is not said.
+        """
+        with self._database.read() as session:
+            user = session.get(User, name)
+        known = user.password_hash if user is not None and user.is_active else None
+        try:
+            _HASHER.verify(known or _NOBODY, password)
+        except (VerificationError, InvalidHashError) as error:
+            raise NotSignedInError("name or password is wrong") from error
+        if user is None or known is None:
+            raise NotSignedInError("name or password is wrong")
+        token = self.issue_token(
+            name, kind=TokenKind.SESSION, label="browser", life=self._session_life
+        )
+        return Identity(user.name, user.role), token
+
+    def identify(self, token: str | None) -> Identity:
+        """Tell who holds a token.
+
+        Raises:
+            NotSignedInError: the token is missing, unknown, expired, or of an inactive user.
+        """
+        if token is None:
+            if self.require_login:
+                raise NotSignedInError("sign in, or send a bearer token")
+            return ANYBODY
+        with self._database.read() as session:
+            row = session.execute(
+                select(User, Token.expires_at)
+                .join(Token, Token.user_name == User.name)
+                .where(Token.token_hash == hash_token(token))
+            ).one_or_none()
+        if row is None or not row[0].is_active or (row[1] is not None and row[1] < self._now()):
+            if self.require_login:
+                raise NotSignedInError("the token is not valid or has expired")
+            return ANYBODY
+        return Identity(row[0].name, row[0].role)
+
+    def issue_token(
+        self,
+        user_name: str,
+        *,
+        label: str,
+        kind: TokenKind = TokenKind.API,
+        life: timedelta | None = None,
+    ) -> str:
+        """Make a token for a user; it is shown once and only its hash is kept.
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+        token = secrets.token_urlsafe(32)
+        now = self._now()
+        with self._database.write() as session:
+            if session.get(User, user_name) is None:
+                raise NotFoundError("user", user_name)
+            session.execute(delete(Token).where(Token.expires_at < now))
+            session.add(
+                Token(
+                    token_hash=hash_token(token),
+                    user_name=user_name,
+                    kind=kind,
+                    label=label,
+                    created_at=now,
+                    expires_at=now + life if life is not None else None,
+                )
+            )
+        return token
+
+    def revoke(self, token: str) -> None:
+        """End a session or a token; one that does not exist is fine."""
+        with self._database.write() as session:
+            session.execute(delete(Token).where(Token.token_hash == hash_token(token)))
+
+    def set_user(self, name: str, *, role: Role, password: str | None) -> None:
+        """Add a user, or change role and password; a change ends the user's sessions.
+
+        Raises:
+            InvalidError: the password is too short or the name is not usable.
+        """
+        if not name or len(name) > 64 or not name.isprintable():
+            raise InvalidError("a user's name has 1 to 64 printable characters")
+        if password is not None and len(password) < MIN_PASSWORD_LENGTH:
+            raise InvalidError(f"a password has at least {MIN_PASSWORD_LENGTH} characters")
+        password_hash = _HASHER.hash(password) if password is not None else None
+        with self._database.write() as session:
+            user = session.get(User, name)
+            if user is None:
+                user = User(name=name, role=role, is_active=True, created_at=self._now())
+                session.add(user)
+            user.role = role
+            if password_hash is not None:
+                user.password_hash = password_hash
+                session.execute(delete(Token).where(Token.user_name == name))
+
+    def deactivate(self, name: str) -> None:
+        """Lock a user out; the name stays for the audit log.
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+        with self._database.write() as session:
+            user = session.get(User, name)
+            if user is None:
+                raise NotFoundError("user", name)
+            user.is_active = False
+            session.execute(delete(Token).where(Token.user_name == name))
+
+
+class AttemptLimit:
+    """At most so many attempts a minute for each key, for instance an address."""
+
+    def __init__(self, per_minute: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._monotonic = monotonic
+        self._attempts: dict[str, deque[float]] = {}
+        self._lock = threading.Lock()
+
+    def check(self, key: str) -> None:
+        """Count an attempt.
+
+        Raises:
+            BusyError: there were too many within the last minute.
+        """
+        now = self._monotonic()
+        with self._lock:
+            if len(self._attempts) > 10_000:  # an attacker with many addresses
+                self._attempts.clear()
+            attempts = self._attempts.setdefault(key, deque())
+            while attempts and attempts[0] <= now - 60.0:
+                attempts.popleft()
+            if len(attempts) >= self._per_minute:
+                raise BusyError("too many attempts to sign in: wait a minute")
+            attempts.append(now)
