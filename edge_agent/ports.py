@@ -97,8 +97,13 @@ class Camera(Protocol):
         """
         ...
 
-    def grab(self, timeout_s: float) -> Frame:
+    def grab(self, timeout_s: float, *, part_id: str | None = None) -> Frame:
         """Trigger one exposure and wait for it.
+
+        Args:
+            timeout_s: longest wait.
+            part_id: the part that stands there. A camera that can tell parts apart (a folder of
+                named pictures) must not answer with another part's picture; others ignore it.
 
         Raises:
             GrabTimeoutError: no frame arrived within ``timeout_s``.

@@ -45,6 +45,8 @@ class CameraSettings(Section):
     """Folder of pictures (kind ``folder``)."""
     mode: Literal["spool", "cycle"] = "spool"
     """``spool``: each picture is taken once and removed; ``cycle``: the folder goes round."""
+    match_part: bool = True
+    """``spool``: take only a picture named after the part; when false, the oldest one."""
     source: str = "0"
     """Kind ``opencv``: index of a USB camera, path of a video, ``rtsp://`` or ``http://`` URL."""
     width_px: int | None = Field(default=None, ge=16)

@@ -1,0 +1,98 @@
+"""One part on its way through the station, and what the station answers about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from models.contract.messages import (
+    Acquired,
+    PlcResult,
+    Reason,
+    ResultState,
+    Trigger,
+    TriggerAck,
+    Verdict,
+)
+from models.contract.recipe import Recipe, View
+
+GRAVEST_FIRST = (Verdict.NOT_OK, Verdict.NOT_DECIDABLE)
+WORST_FIRST = (ResultState.FAILED, ResultState.ABORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDecision:
+    """What was decided about one view."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...] = ()
+    result_state: ResultState = ResultState.COMPLETED
+
+
+@dataclass(slots=True)
+class Job:
+    """One part on its way through the views of its recipe."""
+
+    job_id: UUID
+    part_id: str
+    recipe: Recipe
+    started_ns: int
+    decisions: dict[str, ViewDecision] = field(default_factory=dict)
+
+    @property
+    def missing_views(self) -> tuple[str, ...]:
+        """Views that are still to come, in the recipe's order."""
+        return tuple(v.name for v in self.recipe.views if v.name not in self.decisions)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A trigger that was accepted and waits for its verdict."""
+
+    trigger: Trigger
+    acquisition_id: int
+    result_id: UUID
+    job: Job
+    view: View
+    arrived_ns: int
+    deadline_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The answer to a trigger: what to send, and what to start."""
+
+    ack: TriggerAck
+    execution: Execution | None = None
+    """Set for a new, accepted trigger."""
+    acquired: Acquired | None = None
+    result: PlcResult | None = None
+    """Set where the trigger is a repeat and was answered before."""
+    aborted: Job | None = None
+    """A part that was given up unfinished because another one came."""
+    is_repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What time alone demands."""
+
+    resend: PlcResult | None = None
+    given_up: PlcResult | None = None
+    """A result that the PLC never acknowledged."""
+    aborted: Job | None = None
+    """A part whose missing views did not come."""
+
+
+def join_views(decisions: Sequence[ViewDecision]) -> ViewDecision:
+    """The verdict on a part from those on its views.
+
+    A defect seen in one view rejects the part; a view that could not be judged keeps the part
+    from being passed.
+    """
+    verdicts = {decision.verdict for decision in decisions}
+    states = {decision.result_state for decision in decisions}
+    return ViewDecision(
+        next((verdict for verdict in GRAVEST_FIRST if verdict in verdicts), Verdict.OK),
+        tuple(reason for decision in decisions for reason in decision.reasons),
+        next((state for state in WORST_FIRST if state in states), ResultState.COMPLETED),
+    )
