@@ -12,6 +12,7 @@ made, fall into the same split, so that no model is judged on a part that it was
 """
 
 import hashlib
+from collections.abc import Iterable
 from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
@@ -41,6 +42,10 @@ ANNOTATION_FIELDS = (
     ("height", "float"),
 )
 """Fields of the struct in the list column ``annotations``; COCO boxes in pixels."""
+
+
+Box = tuple[str, float, float, float, float]
+"""A labelled box: category, x, y, width, height in pixels."""
 
 
 class Split(StrEnum):
@@ -82,3 +87,15 @@ def split_of(part_id: str, *, val_percent: int = 10, locked_percent: int = 20) -
     if bucket < locked_percent + val_percent:
         return Split.VAL
     return Split.TRAIN
+
+
+def snapshot_id_of(rows: Iterable[tuple[str, Split, Iterable[Box]]]) -> str:
+    """Identity of a snapshot: a hash over image_id, split and boxes of every row.
+
+    Boxes count to a hundredth of a pixel, which survives their storage as 32-bit floats.
+    """
+    digest = hashlib.sha256()
+    for image_id, split, labels in sorted(rows, key=lambda row: row[0]):
+        boxes = sorted((name, *(round(value, 2) for value in box)) for name, *box in labels)
+        digest.update(f"{image_id} {split.value} {boxes}\n".encode())
+    return digest.hexdigest()[:16]

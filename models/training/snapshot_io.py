@@ -1,6 +1,5 @@
 """Reading and writing snapshots: rows through Spark, the manifest through fsspec."""
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
+from models.contract import snapshot
 from models.contract.model import first_fault
 from models.contract.snapshot import (
     ANNOTATION_FIELDS,
@@ -137,11 +137,7 @@ def with_places(
 
 def snapshot_id_of(rows: Iterable[IndexRow]) -> str:
     """Identity of a snapshot: a hash over every row's picture, split and labels."""
-    digest = hashlib.sha256()
-    for row in sorted(rows, key=lambda row: row.image_id):
-        boxes = sorted((name, *(round(value, 2) for value in box)) for name, *box in row.boxes)
-        digest.update(f"{row.image_id} {row.split.value} {boxes}\n".encode())
-    return digest.hexdigest()[:16]
+    return snapshot.snapshot_id_of((row.image_id, row.split, row.boxes) for row in rows)
 
 
 def count_splits(rows: Sequence[IndexRow]) -> dict[Split, SplitCounts]:
