@@ -13,6 +13,7 @@ from sqlalchemy import (
     Enum,
     Integer,
     LargeBinary,
+    MetaData,
     String,
     TypeDecorator,
     Uuid,
@@ -60,6 +61,15 @@ def _values(members: type[enum.Enum]) -> list[str]:
 class Base(DeclarativeBase):
     """Root of the tables."""
 
+    # Names that migrations on either database can refer to.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's name and form
         str: String,
         int: BigInteger,
