@@ -36,7 +36,7 @@ class DetectorRuntime:
         self._request = compiled.create_infer_request()
         self._buffer: Image = np.zeros((1, spec.input_height, spec.input_width, 3), np.uint8)
         self._request.set_input_tensor(ov.Tensor(self._buffer, shared_memory=True))
-        self.precision_in_force = str(compiled.get_property(hint.inference_precision))
+        self.precision_in_force = compiled.get_property(hint.inference_precision).get_type_name()
 
     @classmethod
     def load(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from models.contract.bundle import FLOAT_WEIGHTS_NAME
 from models.detector.spec import DetectorSpec, read_spec
+from models.training.errors import InputError
 from models.training.network import PRIOR_LOGIT, Head, build_network, heads
 
 Array = npt.NDArray[np.float32]
@@ -16,7 +17,7 @@ IMAGENET = "imagenet"
 NONE = "none"
 
 
-class InitialWeightsError(ValueError):
+class InitialWeightsError(InputError):
     """The initial weights cannot be used; the text is one line and says what to do."""
 
 
