@@ -11,7 +11,7 @@ from simulators.parts import Kind, SceneSettings
 SMALL = SceneSettings(width_px=160, height_px=128)
 
 
-def test_a_data_set_is_coco_with_part_ids(tmp_path: Path):
+def test_a_data_set_is_coco_with_part_ids(tmp_path: Path) -> None:
     plan = DatasetPlan(count=3, seed=9, scene=SMALL, defect_rate=1.0)
     coco = json.loads(write_dataset(tmp_path, plan).read_text())
     assert [image["part_id"] for image in coco["images"]] == [part_id_of(plan, i) for i in range(3)]
@@ -22,7 +22,7 @@ def test_a_data_set_is_coco_with_part_ids(tmp_path: Path):
         assert picture.shape == (image["height"], image["width"], 3)
 
 
-def test_the_same_seed_writes_the_same_bytes(tmp_path: Path):
+def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
     plan = DatasetPlan(count=2, seed=4, scene=SMALL)
     for name in ("one", "two"):
         write_dataset(tmp_path / name, plan)
@@ -32,14 +32,14 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path):
     assert labels[0] == labels[1]
 
 
-def test_categories_keep_their_order_whatever_order_they_are_asked_in():
+def test_categories_keep_their_order_whatever_order_they_are_asked_in() -> None:
     asked = (Kind.TORN_LABEL, Kind.MISSING_BOLT)
     names = [category["name"] for category in categories_of(asked)]
     assert names == ["bolt", "screw", "label", "missing_bolt", "torn_label"]
 
 
-def test_an_unknown_defect_gets_one_line(tmp_path: Path):
-    answer = CliRunner().invoke(app, ["dataset", str(tmp_path: Path), "--defects", "dent"])
+def test_an_unknown_defect_gets_one_line(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["dataset", str(tmp_path), "--defects", "dent"])
     assert answer.exit_code == 2
     assert answer.output.count("\n") == 1
     assert "unknown defect 'dent'" in answer.output
