@@ -1,0 +1,110 @@
+"""Why a picture is worth a person's look: one pure function a reason.
+
+Rules that look at confidence alone miss the worst pictures: an empty answer on a defective part
+looks easy, and one doubtful box among nine sure ones disappears in the mean. Hence the floor hits
+under an OK, the expected objects, the novelty (`edge_agent.novelty`), and a random audit that
+knows nothing of the model. `edge_agent.miner` asks them all.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from models.contract.messages import HardReason, Verdict
+from models.contract.recipe import ExpectedObject, View
+from models.detector.detections import Detections
+
+STRONGEST_FIRST = (
+    HardReason.CONTRADICTION,
+    HardReason.SHADOW_DISAGREEMENT,
+    HardReason.FLIP_DISAGREEMENT,
+    HardReason.LOW_SCORE_UNDER_OK,
+    HardReason.WEAK_EXPECTED,
+    HardReason.UNCERTAIN,
+    HardReason.NOVELTY,
+    HardReason.AUDIT,
+    HardReason.REJECT,
+)
+
+
+def effective_thresholds(view: View, thresholds: Mapping[str, float]) -> dict[str, float]:
+    """The bundle's thresholds, with those of the recipe over them."""
+    merged = dict(thresholds)
+    merged.update({e.category: e.min_score for e in view.expected if e.min_score is not None})
+    merged.update({d.category: d.min_score for d in view.forbidden if d.min_score is not None})
+    return merged
+
+
+def is_uncertain(
+    detections: Detections,
+    thresholds: Sequence[float],
+    *,
+    band: float,
+    low_score: float,
+) -> bool:
+    """Whether any single box, not the mean of all, lies near its threshold.
+
+    Args:
+        detections: every box above the detector's floor.
+        thresholds: lowest score that counts, by class id.
+        band: largest distance that is near.
+        low_score: below this a box is noise.
+    """
+    limits = np.asarray(thresholds)[detections.class_ids]
+    near = np.abs(detections.scores - limits) <= band
+    return bool(np.any(near & (detections.scores >= low_score)))
+
+
+def has_low_score_under_ok(
+    verdict: Verdict,
+    detections: Detections,
+    thresholds: Sequence[float],
+    *,
+    is_defect: Sequence[bool],
+    low_score: float,
+) -> bool:
+    """Whether a part passed although the detector had a suspicion of a defect."""
+    if verdict is not Verdict.OK:
+        return False
+    limits = np.asarray(thresholds)[detections.class_ids]
+    suspects = np.asarray(is_defect)[detections.class_ids]
+    weak = (detections.scores >= low_score) & (detections.scores < limits)
+    return bool(np.any(suspects & weak))
+
+
+def is_weakly_expected(
+    expected: ExpectedObject,
+    detections: Detections,
+    class_id: int | None,
+    *,
+    threshold: float,
+    band: float,
+) -> bool:
+    """Whether an object that must be there was found with a low score, or too few times.
+
+    Args:
+        expected: the recipe's object.
+        detections: every box above the detector's floor.
+        class_id: of the object's category; None when the model does not know it.
+        threshold: lowest score that counts.
+        band: a score less than this above the threshold is low.
+    """
+    if class_id is None:
+        return True
+    scores = detections.scores[_in_zone(expected, detections, class_id)]
+    # Scores fall, so this one is the weakest of those that the recipe counts on.
+    return len(scores) < expected.count or bool(scores[expected.count - 1] < threshold + band)
+
+
+def _in_zone(expected: ExpectedObject, detections: Detections, class_id: int) -> list[int]:
+    zone = expected.zone
+    return [
+        index
+        for index in np.flatnonzero(detections.class_ids == class_id).tolist()
+        if zone is None or zone.contains(*_centre(detections, index))
+    ]
+
+
+def _centre(detections: Detections, index: int) -> tuple[float, float]:
+    x1, y1, x2, y2 = detections.boxes[index].tolist()
+    return (x1 + x2) / 2, (y1 + y2) / 2

@@ -1,0 +1,152 @@
+"""How unlike the confidently good parts before it a picture is.
+
+A detector is silent about what it was never taught: a torn label is a label to it, or nothing.
+What it looks at differs all the same, in its deepest features and in the pixels of the objects
+that it found. Both are compared with running statistics of confident OKs.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from math import log
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_agent.ports import Image
+from models.detector.boxes import Boxes
+
+Vector = npt.NDArray[np.float64]
+
+PATCH_PX = 16
+PATCH_MARGIN = 0.1
+"""Share of a box's size that is looked at beyond its edge: what is torn off shows there."""
+MAX_COUNT = 500
+"""From here on the statistics forget at the rate of 1 / MAX_COUNT: light and tools drift."""
+MIN_COUNT = 30
+"""Vectors that it takes before anything may count as new."""
+MIN_SPREAD = 0.1
+"""Least standard deviation of the log distance: parts that are all alike make nothing new."""
+EMBEDDING = "picture"
+
+
+class RunningMoments:
+    """Mean and variance of a stream of ``(D,)`` vectors (Welford), forgetting once it is long."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Vector = np.zeros(0)
+        self.variance: Vector = np.zeros(0)
+
+    def add(self, vector: Vector) -> None:
+        """Take one vector in."""
+        if self.count == 0:
+            self.mean, self.variance = np.zeros_like(vector), np.zeros_like(vector)
+        self.count += 1
+        weight = 1.0 / min(self.count, MAX_COUNT)
+        delta = vector - self.mean
+        self.mean = self.mean + weight * delta
+        self.variance = (1.0 - weight) * (self.variance + weight * delta**2)
+
+
+class Reference:
+    """What one kind of vector looks like on confidently good parts."""
+
+    def __init__(self) -> None:
+        self._vectors = RunningMoments()
+        self._distances = RunningMoments()
+
+    def surprise(self, vector: Vector) -> float:
+        """Standard deviations by which ``vector`` is farther away than is usual.
+
+        The distance is the diagonal Mahalanobis one; its logarithm is about normal. 0 while too
+        little was seen to say.
+        """
+        if self._distances.count < MIN_COUNT or vector.shape != self._vectors.mean.shape:
+            return 0.0
+        spread = max(float(np.sqrt(self._distances.variance[0])), MIN_SPREAD)
+        return (self._log_distance(vector) - float(self._distances.mean[0])) / spread
+
+    def add(self, vector: Vector) -> None:
+        """Take in the vector of a confidently good part."""
+        if self._vectors.count and vector.shape != self._vectors.mean.shape:
+            return
+        if self._vectors.count >= MIN_COUNT // 2:
+            self._distances.add(np.array([self._log_distance(vector)]))
+        self._vectors.add(vector)
+
+    def _log_distance(self, vector: Vector) -> float:
+        variance = self._vectors.variance
+        # Features that hardly vary would rule the sum; a tenth of the mean variance holds them.
+        floor = 0.1 * float(variance.mean()) + 1e-9
+        return log(float(np.mean((vector - self._vectors.mean) ** 2 / (variance + floor))) + 1e-9)
+
+
+class NoveltyWatch:
+    """References for a view: one of its embedding, one of each category's look.
+
+    Not thread-safe: the recorder's thread owns it.
+    """
+
+    def __init__(self) -> None:
+        self._references: dict[str, Reference] = defaultdict(Reference)
+
+    def surprise(self, vectors: Mapping[str, list[Vector]]) -> float:
+        """The largest surprise of any vector, in standard deviations."""
+        return max(
+            (
+                self._references[name].surprise(vector)
+                for name, several in vectors.items()
+                for vector in several
+            ),
+            default=0.0,
+        )
+
+    def add(self, vectors: Mapping[str, list[Vector]]) -> None:
+        """Take in everything of a confidently good picture."""
+        for name, several in vectors.items():
+            for vector in several:
+                self._references[name].add(vector)
+
+
+def describe(
+    image: Image, boxes: Mapping[str, Boxes], embedding: npt.NDArray[np.float32] | None
+) -> dict[str, list[Vector]]:
+    """Vectors of one picture, by what they describe.
+
+    Args:
+        image: ``(H, W, 3)`` BGR.
+        boxes: corners of the objects that were found, by category.
+        embedding: ``(D,)`` from the detector, where it gives one.
+    """
+    vectors = {
+        name: [patch_vector(image, box) for box in several] for name, several in boxes.items()
+    }
+    if embedding is not None:
+        vectors[EMBEDDING] = [embedding.astype(np.float64)]
+    return vectors
+
+
+def patch_vector(image: Image, box: npt.NDArray[np.float32]) -> Vector:
+    """Look of one object: its box in grey, small, without brightness and contrast.
+
+    Args:
+        image: ``(H, W, 3)`` BGR.
+        box: ``x1, y1, x2, y2`` in pixels; what lies outside the picture is cut off.
+
+    Returns:
+        ``(PATCH_PX * PATCH_PX,)`` values of mean 0 and standard deviation 1, all 0 for an empty
+        box.
+    """
+    height, width = image.shape[:2]
+    margin_x, margin_y = (box[2:] - box[:2]) * PATCH_MARGIN
+    left, right = np.clip([box[0] - margin_x, box[2] + margin_x], 0, width).astype(int)
+    top, bottom = np.clip([box[1] - margin_y, box[3] + margin_y], 0, height).astype(int)
+    if right - left < 2 or bottom - top < 2:
+        return np.zeros(PATCH_PX * PATCH_PX)
+    crop = cv2.resize(
+        image[top:bottom, left:right], (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_AREA
+    )
+    grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY).astype(np.float64).ravel()
+    centred: Vector = grey - grey.mean()
+    return centred / max(float(centred.std()), 1.0)
