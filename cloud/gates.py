@@ -11,7 +11,7 @@ rules, in the order in which they are told:
     `GateSettings.min_map50_gain`. A category that the running model does not know counts 0 for it.
 ``old classes``
     The mean AP@0.5 over the categories that the running model already finds is not worse than
-    `GateSettings.max_class_drop`. It is a mean, because the AP of one category on a handful of boxes
+    `GateSettings.max_class_drop`. It is a mean, because the AP of one category on few boxes
     moves by more than a hundredth from one training to the next without meaning anything.
 ``recall``
     No such category loses recall beyond doubt: a drop of more than `GateSettings.max_class_drop`
@@ -19,7 +19,7 @@ rules, in the order in which they are told:
     that is, where sampling alone does not explain it.
 ``int8``
     mAP@0.5 of the INT8 file is within `GateSettings.max_int8_drop` of its float parent, and no
-    category within `GateSettings.max_int8_class_drop`.
+    category loses more than `GateSettings.max_int8_class_drop`.
 ``latency``
     The median time for one picture is inside the budget. The median, because the tail on a machine
     that also trains tells of its neighbours, not of the model.

@@ -183,9 +183,7 @@ def test_a_publisher_that_died_before_the_timestamp_left_nothing_to_see(
 
 
 @pytest.mark.usefixtures("repository")
-def test_private_keys_are_readable_by_their_owner_only(
-    repository: TufRepository, tmp_path: Path
-) -> None:
+def test_private_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     keys = [*(tmp_path / "keys").iterdir(), *(tmp_path / "offline").iterdir()]
     assert {path.name for path in keys} == {
         "root.pem",

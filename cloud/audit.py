@@ -1,0 +1,58 @@
+"""The audit log: who did what to what, written in the same transaction as the deed."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cloud.db.session import Database
+from cloud.db.tables import AuditEntry
+
+SYSTEM = "sightline"
+"""Who acts when no person does: the policy, the schedule, the rollout controller."""
+
+
+def record(session: Session, actor: str, action: str, subject: object, **details: Any) -> None:  # noqa: ANN401 - whatever JSON takes
+    """Note a deed; it stands in the log if and only if the transaction commits.
+
+    Args:
+        session: The write transaction of the deed itself.
+        actor: Name of the person, or `SYSTEM`.
+        action: Verb and noun, for instance ``approve release``.
+        subject: What it was done to.
+        details: More facts, JSON.
+    """
+    session.add(
+        AuditEntry(
+            at=datetime.now(UTC),
+            actor=actor,
+            action=action,
+            subject=str(subject),
+            details=details,
+        )
+    )
+
+
+def list_entries(
+    database: Database,
+    *,
+    limit: int,
+    before: int | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    subject: str | None = None,
+) -> Sequence[AuditEntry]:
+    """Newest entries first; ``before`` is the id that the page before ended with."""
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(AuditEntry.id < before)
+    if actor is not None:
+        query = query.where(AuditEntry.actor == actor)
+    if action is not None:
+        query = query.where(AuditEntry.action == action)
+    if subject is not None:
+        query = query.where(AuditEntry.subject == subject)
+    with database.read() as session:
+        return session.scalars(query).all()
