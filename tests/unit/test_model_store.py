@@ -135,7 +135,7 @@ def test_crash_while_the_state_is_written_leaves_the_old_state(
     store.promote(install(store, "model", 3))
     new = install(store, "newer", 4)
 
-    def power_cut(self: Path, target: Path) -> Path:
+    def power_cut(_self: Path, _target: Path) -> Path:
         raise OSError(5, "power cut")
 
     with monkeypatch.context() as patch:
