@@ -80,7 +80,12 @@ class IngestSettings(Section):
     """Longest wait for a batch to fill, from its first message."""
     queue_messages: int = Field(default=2_000, ge=10, le=100_000)
     """Messages held in memory; the broker holds back the rest (receive maximum)."""
+    queue_images: int = Field(default=16, ge=1, le=1_000)
     max_image_pixels: int = Field(default=50_000_000, ge=1)
+    session_expiry_s: int = Field(default=60, ge=0, le=86_400)
+    """How long the broker keeps a process's share for it while it restarts."""
+    metrics_port: Port | None = None
+    """Prometheus metrics of the ingest process on 127.0.0.1; none when not given."""
 
 
 class HttpSettings(Section):

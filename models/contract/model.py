@@ -13,13 +13,17 @@ class Frozen(BaseModel):
     Ignoring them is what lets a cell one minor version behind read what the cloud sends.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class Strict(BaseModel):
     """An immutable value written by a person: a misspelt key is an error, not a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 def first_fault(error: ValidationError) -> str:
