@@ -82,7 +82,7 @@ class Registry:
             return session.scalars(query).all()
 
     def current(self) -> Release | None:
-        """The release that the fleet follows: the newest that was rolled out, else approved."""
+        """What a candidate is compared with: the newest that was rolled out, else approved."""
         with self._database.read() as session:
             for state in reversed(IN_USE):
                 query = select(Release).where(Release.state == state)
@@ -226,13 +226,6 @@ class Registry:
             session.flush()
             audit.record(session, actor, "roll back", fresh.release, rollback_of=release)
         return self.approve(fresh.release, actor=actor)
-
-    def mark_rolled_out(self, release: int) -> None:
-        """Note that cells were told to run it."""
-        with self._database.write() as session:
-            row = session.get_one(Release, release, with_for_update=True)
-            if row.state is ReleaseState.APPROVED:
-                row.state = ReleaseState.ROLLED_OUT
 
     def cells_wanting(self, release: int) -> list[str]:
         """Cells whose desired model is this release."""
