@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -122,21 +123,47 @@ def index_row(row: Mapping[str, Any], split: Split) -> IndexRow:
     return IndexRow(row["image_id"], split, row["part_id"], row["width"], row["height"], boxes)
 
 
-def with_places(
-    session: SparkSession, rows: DataFrame, places: Mapping[str, int], num_places: int
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row of a snapshot is wanted."""
+
+    partition: int
+    split: Split
+
+
+def placed_rows(
+    session: SparkSession, url: str, places: Mapping[str, Place], num_partitions: int
 ) -> DataFrame:
-    """Send each row to the partition that ``places`` names for its image_id; drop the others.
+    """Send each wanted row to the partition named for its image_id; the others are left out.
 
     The same snapshot and places give the same partitions on every master, which plain
     ``repartition`` does not promise.
+
+    Returns:
+        Rows with their pictures and a column ``split``.
     """
-    table = pa.table({"image_id": list(places), "place": pa.array(places.values(), pa.int32())})
+    table = pa.table(
+        {
+            "image_id": pa.array(places, pa.string()),
+            "partition": pa.array([place.partition for place in places.values()], pa.int32()),
+            "split": pa.array([place.split.value for place in places.values()], pa.string()),
+        }
+    )
+    rows = reduce(DataFrame.union, [read_split(session, url, split) for split in Split])
     located = rows.join(fn.broadcast(session.createDataFrame(table)), "image_id")
-    return located.repartitionById(num_places, fn.col("place")).drop("place")
+    return located.repartitionById(num_partitions, fn.col("partition")).drop("partition")
+
+
+def dealt(image_ids: Sequence[str], split: Split, num_partitions: int) -> dict[str, Place]:
+    """Deal rows out to partitions like cards, in order of their image_id."""
+    return {
+        image_id: Place(number % num_partitions, split)
+        for number, image_id in enumerate(sorted(image_ids))
+    }
 
 
 def snapshot_id_of(rows: Iterable[IndexRow]) -> str:
-    """Identity of a snapshot: a hash over every row's picture, split and labels."""
+    """Identity of a snapshot with these rows."""
     return snapshot.snapshot_id_of((row.image_id, row.split, row.boxes) for row in rows)
 
 

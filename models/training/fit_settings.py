@@ -1,0 +1,119 @@
+"""What a fit is told, what it plans and what it leaves behind."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+
+from models.contract.bundle import Category
+from models.contract.model import Frozen, first_fault
+from models.detector.spec import DetectorSpec
+from models.training.errors import InputError
+
+RUN_NAME = "run.json"
+PLAN_NAME = "plan.json"
+PROGRESS_NAME = "progress.jsonl"
+CHECKPOINT_FOLDER = "checkpoints"
+WEIGHTS_NAME = "best.weights.h5"
+OUTCOME_NAME = "outcome.json"
+
+
+class FitSettings(Frozen):
+    """Knobs of a fit; the same on every rank.
+
+    A fit from a bundle and one from a backbone alone want different ones: see
+    `models.training.fit.default_settings`.
+    """
+
+    seed: int = 0
+    batch: int = Field(default=16, ge=1)
+    """Pictures of a step, over all ranks together."""
+    steps: int | None = Field(default=None, ge=1)
+    """None: as many as fit into the budget."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    backbone_rate_ratio: float = Field(default=0.3, ge=0)
+    """Rate of the backbone as part of the rate of neck and heads."""
+    frozen_below: str = ""
+    """Backbone layers before this one do not train; empty: all do."""
+    freeze_norms: bool = False
+    """Also the neck's and heads' normalisation keeps its statistics."""
+    train_backbone_norms: bool = False
+    """Without pretrained weights there are no statistics to keep."""
+    new_share: float = Field(default=0.4, ge=0, le=1)
+    """Share of the showings for pictures with a category that is new to the model."""
+    validations: int = Field(default=4, ge=1)
+    max_validation_pictures: int = Field(default=120, ge=1)
+    checkpoint_every_s: float = Field(default=60.0, gt=0)
+    flip_horizontal: bool = True
+    flip_vertical: bool = False
+    quarter_turns: bool = False
+
+
+class RunState(Frozen):
+    """The facts of a run, written before its first step; a resumed run must have the same."""
+
+    snapshot_id: str
+    snapshot_url: str
+    init: str
+    parent_bundle_id: str | None = None
+    name: str
+    categories: tuple[Category, ...]
+    new_categories: tuple[str, ...] = ()
+    spec: DetectorSpec
+    settings: FitSettings
+
+    def continues(self, other: "RunState") -> bool:
+        """Whether a checkpoint of this run may serve another."""
+        return self.identity == other.identity
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What two runs must have in common; not the length: a resumed run may get more time."""
+        return (self.snapshot_id, self.init, self.parent_bundle_id, self.spec, self.settings.seed)
+
+
+class Plan(Frozen):
+    """How many steps the ranks agreed on."""
+
+    steps: int
+
+
+class FitOutcome(Frozen):
+    """What a finished fit says of itself."""
+
+    steps: int
+    samples: int
+    seconds: float
+    workers: int
+    master: str = ""
+    map50: float | None = None
+    """On validation pictures, of the float network."""
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    num_restarts: int = 0
+
+
+Record = TypeVar("Record", bound=Frozen)
+
+
+def read_run_file(run_dir: Path, name: str, kind: type[Record]) -> Record | None:
+    """Read one of a run's files; None where there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = run_dir / name
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_fault(error)}") from error
+
+
+def write_run_file(run_dir: Path, name: str, value: Frozen) -> None:
+    """Write one of a run's files whole or not at all."""
+    partial = run_dir / f"{name}.part"
+    partial.write_text(value.model_dump_json(indent=2) + "\n")
+    partial.replace(run_dir / name)

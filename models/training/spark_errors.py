@@ -1,0 +1,37 @@
+"""What Spark says when a task fails, put into one line."""
+
+import re
+
+# Java's and Python's words for a process that is gone, and TensorFlow's for a peer that is.
+LOST_WORKER_SIGNS = (
+    "Python worker exited unexpectedly",
+    "Python worker failed to connect back",
+    "ExecutorLostFailure",
+    "Connection reset",
+    "UnavailableError",
+    "Collective ops is aborted",
+    "AbortedError",
+    "CancelledError",
+)
+# The last line of a Python traceback: an exception's name, perhaps dotted, and its text.
+_PYTHON_ERROR = re.compile(
+    r"^((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt)): (.+)$"
+)
+_MAX_LENGTH = 300
+
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Whether a worker died or lost its peers, so that a new start from a checkpoint can help."""
+    text = str(error)
+    return any(sign in text for sign in LOST_WORKER_SIGNS)
+
+
+def one_line(error: BaseException) -> str:
+    """The cause of a failed job: the Python exception inside it, else the first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    found = [match for match in map(_PYTHON_ERROR.match, lines) if match]
+    if found:
+        name, text = found[-1].groups()
+        own = name.startswith("models.") or name in ("ValueError", "RuntimeError")
+        return (text if own else f"{name}: {text}")[:_MAX_LENGTH]
+    return (lines[0] if lines else type(error).__name__)[:_MAX_LENGTH]

@@ -1,0 +1,243 @@
+"""What one rank does in a fit: the same code for one rank and for many."""
+
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from models.contract.snapshot import Split
+from models.training.augment import AugmentSettings
+from models.training.barrier import Rank
+from models.training.fit_settings import (
+    CHECKPOINT_FOLDER,
+    PLAN_NAME,
+    WEIGHTS_NAME,
+    FitOutcome,
+    Plan,
+    RunState,
+    read_run_file,
+    write_run_file,
+)
+from models.training.metrics import choose_thresholds, evaluate
+from models.training.progress import ProgressWriter
+from models.training.schedule import (
+    Sampler,
+    learning_rate,
+    picture_weights,
+    plan_steps,
+    validation_steps,
+)
+from models.training.training_data import BatchFeeder, BatchSource, Sample, read_samples
+from models.training.validation import judge_samples, pack, unpack
+
+KEPT_CHECKPOINTS = 2
+# The first steps are slower: TensorFlow traces, caches fill.
+FIRST_MEASURED_STEP = 4
+MEASURED_STEPS = 10
+# A plan is made anew at a validation if the fit would end this much too late.
+OVERRUN_RATIO = 1.1
+REPORT_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FitOrder:
+    """Everything a rank needs to know; travels with the job.
+
+    Attributes:
+        state: the run.
+        run_dir: on a path that all ranks and the driver share.
+        init_files: files of the initial weights by relative path, so that they need no shared path.
+        deadline: wall-clock second at which the last step should be done; None: no budget.
+        resume: whether checkpoints in ``run_dir`` are of this run.
+    """
+
+    state: RunState
+    run_dir: str
+    init_files: dict[str, bytes]
+    deadline: float | None
+    resume: bool
+    attempt: int = 0
+
+
+class RankTrainer:
+    """Trains a rank's copy of the network in step with the other ranks."""
+
+    def __init__(self, order: FitOrder, rank: Rank, strategy: Any) -> None:  # noqa: ANN401 - tf has no types
+        from models.training.replica import Replica
+
+        self._order = order
+        self._state = order.state
+        self._settings = order.state.settings
+        self._rank = rank
+        self._run_dir = Path(order.run_dir)
+        self._started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="sightline-init-") as folder:
+            init = unpack_init(order, Path(folder))
+            self._replica = Replica(order.state, strategy, init, rank.count)
+        self._progress = ProgressWriter(self._run_dir, enabled=rank.is_chief)
+        self._best_map50 = -1.0
+        self._thresholds: dict[str, float] = {}
+        self._map50: float | None = None
+        self._step_s = 0.0
+
+    def run(self, batches: Iterable[pa.RecordBatch]) -> FitOutcome:
+        """Read this rank's rows and train to the end.
+
+        Raises:
+            ValueError: a rank got no picture.
+        """
+        samples = read_samples(batches, self._state.spec)
+        self._check(samples)
+        self._restore()
+        source = self._source(samples[Split.TRAIN])
+        with BatchFeeder(source, self._replica.step) as feeder:
+            self._train(iter(feeder), samples[Split.VAL])
+        done = self._replica.step
+        return FitOutcome(
+            steps=done,
+            samples=done * self._settings.batch,
+            seconds=round(time.monotonic() - self._started, 1),
+            workers=self._rank.count,
+            map50=self._map50,
+            thresholds=self._thresholds,
+        )
+
+    def _check(self, samples: dict[Split, list[Sample]]) -> None:
+        counts = [int(text) for text in self._rank.gather(str(len(samples[Split.TRAIN])))]
+        if min(counts) == 0:
+            raise ValueError(f"{sum(counts)} training pictures are too few for {len(counts)} ranks")
+
+    def _source(self, samples: list[Sample]) -> BatchSource:
+        spec, settings = self._state.spec, self._settings
+        labels = [
+            frozenset(spec.categories[class_id] for class_id in sample.class_ids)
+            for sample in samples
+        ]
+        weights = picture_weights(
+            labels,
+            new_categories=frozenset(self._state.new_categories),
+            new_share=settings.new_share,
+        )
+        seed = settings.seed * 1000 + self._rank.number
+        sampler = Sampler(weights, settings.batch // self._rank.count, seed)
+        augment = AugmentSettings(
+            output_size=(spec.input_width, spec.input_height),
+            flip_horizontal=settings.flip_horizontal,
+            flip_vertical=settings.flip_vertical,
+            quarter_turns=settings.quarter_turns,
+        )
+        return BatchSource(samples, sampler, spec, augment, (settings.seed, self._rank.number))
+
+    def _restore(self) -> None:
+        """Go on from the newest checkpoint; the chief says which, so that all take the same."""
+        self._replica.open_checkpoints(self._run_dir / CHECKPOINT_FOLDER, KEPT_CHECKPOINTS)
+        newest = self._replica.newest_checkpoint() if self._order.resume else ""
+        newest = self._rank.agree(newest)
+        if newest:
+            self._replica.restore(newest)
+
+    def _train(self, batches: Any, validation: list[Sample]) -> None:  # noqa: ANN401 - an iterator
+        steps = self._known_steps()
+        judged = set(validation_steps(steps, self._settings.validations)) if steps else set()
+        first = self._replica.step
+        measured_from = time.monotonic()
+        saved_at = time.monotonic()
+        while steps is None or self._replica.step < steps:
+            step = self._replica.step
+            if step == first + FIRST_MEASURED_STEP:
+                measured_from = time.monotonic()
+            peak = self._settings.learning_rate
+            # Until there is a plan the rate rises as in the shortest fit.
+            rate = learning_rate(step, steps or 10_000, peak)
+            loss = self._replica.train_step(next(batches), rate)
+            done = step + 1 - first
+            if done > FIRST_MEASURED_STEP:
+                self._step_s = (time.monotonic() - measured_from) / (done - FIRST_MEASURED_STEP)
+            if steps is None and done == FIRST_MEASURED_STEP + MEASURED_STEPS:
+                steps = self._agree_on_steps()
+                judged = set(validation_steps(steps, self._settings.validations))
+            self._report(step + 1, steps, loss)
+            if steps is not None and step + 1 in judged:
+                self._judge(step + 1, steps, validation)
+                steps = self._shortened(step + 1, steps)
+                judged |= {steps}
+            if time.monotonic() - saved_at > self._settings.checkpoint_every_s:
+                self._save_checkpoint()
+                saved_at = time.monotonic()
+
+    def _known_steps(self) -> int | None:
+        plan = read_run_file(self._run_dir, PLAN_NAME, Plan) if self._order.resume else None
+        wanted = plan.steps if plan else self._settings.steps
+        agreed = int(self._rank.agree(str(wanted or 0)))
+        return agreed or None
+
+    def _agree_on_steps(self) -> int:
+        left = (self._order.deadline or time.time()) - time.time()
+        steps = int(self._rank.agree(str(plan_steps(self._replica.step, self._step_s, left))))
+        if self._rank.is_chief:
+            write_run_file(self._run_dir, PLAN_NAME, Plan(steps=steps))
+        return steps
+
+    def _shortened(self, done: int, steps: int) -> int:
+        """The plan, or a shorter one where other work on this machine has slowed the fit down."""
+        if self._order.deadline is None or self._settings.steps or done >= steps:
+            return steps
+        left = self._order.deadline - time.time()
+        too_late = self._step_s * (steps - done) > max(left, 1.0) * OVERRUN_RATIO
+        shorter = max(done + 1, min(steps, plan_steps(done, self._step_s, left)))
+        agreed = int(self._rank.agree(str(shorter if too_late else steps)))
+        if agreed != steps and self._rank.is_chief:
+            write_run_file(self._run_dir, PLAN_NAME, Plan(steps=agreed))
+        return agreed
+
+    def _judge(self, done: int, steps: int, validation: list[Sample]) -> None:
+        self._replica.agree_on_norms()
+        limit = -(-self._settings.max_validation_pictures // self._rank.count)
+        answers = judge_samples(self._replica.predict, validation[:limit], self._state.spec)
+        truths, found = unpack(self._rank.gather(pack(answers)))
+        if self._rank.is_chief:
+            self._keep_if_best(truths, found)
+            self._progress.write(step=done, steps=steps, map50=self._map50)
+
+    def _keep_if_best(self, truths: Any, found: Any) -> None:  # noqa: ANN401
+        names = self._state.spec.categories
+        score = evaluate(truths, found, names, {}).map50 if truths else None
+        # Without validation pictures, and among equals, the later weights are the better guess.
+        if (score or 0.0) >= self._best_map50:
+            self._best_map50 = score or 0.0
+            self._map50 = score
+            self._thresholds = choose_thresholds(truths, found, names) if truths else {}
+            self._replica.save_weights(self._run_dir / WEIGHTS_NAME)
+
+    def _save_checkpoint(self) -> None:
+        if self._rank.is_chief:
+            self._replica.save_checkpoint()
+
+    def _report(self, done: int, steps: int | None, loss: Any) -> None:  # noqa: ANN401
+        if not self._progress.is_due(REPORT_EVERY_S):
+            return
+        rate = self._settings.batch / self._step_s if self._step_s else None
+        left = self._step_s * (steps - done) if steps and self._step_s else None
+        self._progress.write(
+            step=done,
+            steps=steps,
+            loss=round(float(loss), 4),
+            rate=rate and round(rate, 1),
+            seconds_left=left and round(left),
+        )
+
+
+def unpack_init(order: FitOrder, folder: Path) -> str:
+    """Lay the initial weights' files down on this machine; what to give to the loader."""
+    if not order.init_files:
+        return order.state.init
+    for name, data in order.init_files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    names = list(order.init_files)
+    return str(folder / names[0]) if len(names) == 1 else str(folder)
