@@ -1,16 +1,20 @@
 """What every endpoint needs: the process's parts, and who is asking."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from cloud.auth import COOKIE, Accounts, AttemptLimit, Identity
+from cloud.dataset import Datasets
 from cloud.db.session import Database
 from cloud.db.tables import Role
 from cloud.errors import NotAllowedError
+from cloud.fleet import Fleet
 from cloud.image_store import ImageStore
+from cloud.labeling import Labeling
+from cloud.registry import Registry
 from cloud.settings import Settings
 
 
@@ -23,8 +27,10 @@ class Context:
     images: ImageStore
     accounts: Accounts
     sign_ins: AttemptLimit
-    parts: dict[str, Any] = field(default_factory=dict)
-    """Long-lived parts by name, for instance ``registry``; see `cloud.app`."""
+    labeling: Labeling
+    datasets: Datasets
+    registry: Registry
+    fleet: Fleet
 
 
 def get_context(request: Request) -> Context:
