@@ -61,6 +61,7 @@ class SqliteOutbox:
         self._stride = 1
         self._num_offered = 0
         self._num_dropped = 0
+        self._freed: set[str] = set()  # pictures whose last row may be gone
         try:
             self._blobs = BlobFolder(folder / "images")
             self._db = sqlite3.connect(
@@ -244,17 +245,22 @@ class SqliteOutbox:
             row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")
             return int((row.fetchone() or (0,))[0])
 
-    def settle(self, ack: IngestAck) -> int:
-        """Let go of what the cloud has, and set aside what it can never take.
+    def settle(self, *acks: IngestAck) -> int:
+        """Let go of what the cloud has, and set aside what it can never take; one commit.
 
         Returns:
             How many rows left; an acknowledgement that comes twice finds none.
-        """
-        self.quarantine(ack.stream, ack.boot_id, ack.refused)
-        return self._delete((ack.stream, ack.boot_id, seq) for seq in ack.seqs)
 
-    def quarantine(self, stream: Stream, boot_id: UUID, refused: Iterable[Refusal]) -> None:
-        """Set rows aside with the cause, for a person to look at; only the newest are kept."""
+        Raises:
+            StorageError: the disk does not take the change; the rows will be sent again.
+        """
+        with self._transaction():
+            for ack in acks:
+                self._quarantine(ack.stream, ack.boot_id, ack.refused)
+            return self._delete((ack.stream, ack.boot_id, seq) for ack in acks for seq in ack.seqs)
+
+    def _quarantine(self, stream: Stream, boot_id: UUID, refused: Iterable[Refusal]) -> None:
+        # For a person to look at; only the newest are kept.
         refused = tuple(refused)
         if not refused:
             return
@@ -273,7 +279,6 @@ class SqliteOutbox:
 
     def _delete(self, keys: Iterable[RowKey]) -> int:
         num_deleted = 0
-        blobs = set()
         with self._transaction():
             for stream, boot_id, seq in keys:
                 gone = self._db.execute(
@@ -285,10 +290,12 @@ class SqliteOutbox:
                     num_deleted += 1
                     self._counts[stream] -= 1
                     self._image_bytes -= num_bytes
-                    blobs.add(sha256)
-            unused = [sha256 for sha256 in blobs - {None} if not self._is_wanted(sha256)]
-        self._blobs.remove(unused)
+                    self._freed.update([sha256] if sha256 else [])
         return num_deleted
+
+    def _remove_freed(self) -> None:
+        freed, self._freed = self._freed, set()
+        self._blobs.remove(sha256 for sha256 in freed if not self._is_wanted(sha256))
 
     def _is_wanted(self, sha256: str) -> bool:
         found = self._db.execute("SELECT 1 FROM pending WHERE sha256 = ? LIMIT 1", (sha256,))
@@ -331,12 +338,13 @@ class SqliteOutbox:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 self._db.execute("COMMIT")
+                self._remove_freed()
             except sqlite3.Error as error:
-                self._counts, self._image_bytes = counts, image_bytes
+                self._counts, self._image_bytes, self._freed = counts, image_bytes, set()
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise StorageError(f"outbox: {error}") from error
             except BaseException:
-                self._counts, self._image_bytes = counts, image_bytes
+                self._counts, self._image_bytes, self._freed = counts, image_bytes, set()
                 self._db.execute("ROLLBACK")
                 raise
