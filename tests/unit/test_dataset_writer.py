@@ -2,9 +2,9 @@ import json
 from pathlib import Path
 
 import cv2
-from typer.testing import CliRunner
+import pytest
 
-from simulators.cli import app
+from simulators.cli import main
 from simulators.dataset import DatasetPlan, categories_of, part_id_of, write_dataset
 from simulators.parts import Kind, SceneSettings
 
@@ -19,6 +19,7 @@ def test_a_data_set_is_coco_with_part_ids(tmp_path: Path) -> None:
     assert {names[box["category_id"]] for box in coco["annotations"]} > {"bolt", "screw"}
     for image in coco["images"]:
         picture = cv2.imread(str(tmp_path / "images" / image["file_name"]))
+        assert picture is not None
         assert picture.shape == (image["height"], image["width"], 3)
 
 
@@ -38,8 +39,14 @@ def test_categories_keep_their_order_whatever_order_they_are_asked_in() -> None:
     assert names == ["bolt", "screw", "label", "missing_bolt", "torn_label"]
 
 
-def test_an_unknown_defect_gets_one_line(tmp_path: Path) -> None:
-    answer = CliRunner().invoke(app, ["dataset", str(tmp_path), "--defects", "dent"])
-    assert answer.exit_code == 2
-    assert answer.output.count("\n") == 1
-    assert "unknown defect 'dent'" in answer.output
+def test_an_unknown_defect_gets_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["sightline-sim", "dataset", str(tmp_path), "--defects", "dent"]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "unknown defect 'dent'" in error

@@ -59,7 +59,7 @@ def test_a_defect_without_a_free_host_is_left_out() -> None:
 
 def test_boxes_stay_inside_the_picture_and_scratches_are_not_slivers() -> None:
     scene = SceneSettings(variant="b", pose_jitter=2.0)
-    for index in range(6):
+    for index in range(3):
         part = draw_part(part_rng(4, index), defects=(Kind.SCRATCH, Kind.LOOSE_BOLT))
         for box in render(part, scene).annotations:
             x, y, width, height = box.bbox
