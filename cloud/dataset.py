@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -32,7 +32,7 @@ SUFFIXES = {"image/png": "png", "image/jpeg": "jpg"}
 
 @dataclass(frozen=True, slots=True)
 class NewLabels:
-    """What people labelled that is in no snapshot yet."""
+    """What people labelled that no training has used."""
 
     num_images: int
     boxes_per_category: dict[str, int]
@@ -123,10 +123,11 @@ class Datasets:
             except ContractError as error:
                 raise InvalidError(str(error)) from error
 
-    def new_labels(self) -> NewLabels:
-        """Count what was labelled since the newest snapshot."""
+    def new_labels(self, *, already_used: Collection[str] = ()) -> NewLabels:
+        """Count what was labelled and is in none of these snapshots."""
         query = _in_force().where(
-            Image.snapshot_id.is_(None), Image.status == ReviewStatus.LABELLED
+            Image.status == ReviewStatus.LABELLED,
+            Image.snapshot_id.is_(None) | Image.snapshot_id.not_in(already_used),
         )
         boxes: Counter[str] = Counter()
         num_images = 0
