@@ -68,3 +68,11 @@ class OverloadError(EdgeAgentError):
 
 class NotReadyError(EdgeAgentError):
     """The station does not inspect at the moment; the text says why."""
+
+
+class UnknownNameError(EdgeAgentError):
+    """Somebody asks for a recipe or view that is not here (HTTP 404)."""
+
+
+class ReleaseUnavailableError(UpdateError):
+    """The release cannot be had now (no network, server error): try again later."""
