@@ -306,6 +306,10 @@ class HardExampleMiner(Protocol):
         """
         ...
 
+    def admit(self, reason: HardReason) -> bool:
+        """Whether the quota of a reason that others found (a contradiction) lets one more by."""
+        ...
+
 
 class RecentCycles(Protocol):
     """The last cycles with their pictures, for when somebody contradicts a verdict."""
@@ -362,6 +366,7 @@ class PictureInspector(Protocol):
         Raises:
             OverloadError: the queue is full (HTTP 429).
             NotReadyError: the station is halted, in error, or has no model (HTTP 503).
+            UnknownNameError: there is no such recipe or view (HTTP 404).
         """
         ...
 

@@ -1,0 +1,159 @@
+"""Puts the inspection together from its parts; what the world is made of comes in from outside."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from edge_agent.access import InspectionAccess
+from edge_agent.announcer import Announcer
+from edge_agent.clock import NS_PER_S
+from edge_agent.controls import Controls
+from edge_agent.errors import ConfigurationError
+from edge_agent.inspection import Inspection, Timing, Wiring
+from edge_agent.journal import VerdictJournal
+from edge_agent.judgement import unknown_expected
+from edge_agent.mailbox import Mailbox, StorageChanged, Wake
+from edge_agent.model_slot import ModelSlot
+from edge_agent.picture_desk import PictureDesk
+from edge_agent.picture_queue import PictureQueue
+from edge_agent.ports import Camera, Clock, LoadedModel, Outbox, PlcLink
+from edge_agent.recipes import RecipeBook
+from edge_agent.recorder import Learning, Recorder
+from edge_agent.settings import Settings
+from edge_agent.station import Station
+from edge_agent.telemetry import Telemetry
+from edge_agent.vision import VisionWorker
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the inspection is built on; tests put in what they like."""
+
+    boot_id: UUID
+    clock: Clock
+    camera: Camera
+    model: LoadedModel | None
+    book: RecipeBook
+    outbox: Outbox
+    learning: Learning
+    make_link: Callable[[Mailbox], PlcLink]
+    telemetry: Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The inspection with its threads; start and stop them through here."""
+
+    station: Station
+    access: InspectionAccess
+    link: PlcLink
+    vision: VisionWorker
+    recorder: Recorder
+    journal: VerdictJournal
+    inspection: Inspection
+    mailbox: Mailbox
+
+    def start(self) -> None:
+        """Record what an earlier process left behind, then start to inspect.
+
+        Raises:
+            StorageError: the outbox does not take what the journal holds.
+        """
+        self.recorder.start()
+        self.vision.start()
+        self.inspection.start()
+
+    def stop(self) -> None:
+        """Finish the running part, say ``stopped``, record everything, close the camera."""
+        self.inspection.stop()
+        self.vision.stop()
+        self.recorder.stop()
+        self.journal.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the threads run that a part needs."""
+        return self.inspection.is_alive and self.recorder.is_alive
+
+
+def assemble(settings: Settings, world: World) -> Core:
+    """Build the inspection; nothing runs yet.
+
+    Raises:
+        ConfigurationError: recipe and model do not go together.
+        StorageError: the journal cannot be opened.
+    """
+    timing, clock, mailbox = settings.station, world.clock, Mailbox()
+    station = Station(
+        resend_ns=int(timing.resend_result_s * NS_PER_S),
+        hold_ns=int(timing.hold_result_s * NS_PER_S),
+        job_timeout_ns=int(timing.job_timeout_s * NS_PER_S),
+        num_remembered=timing.num_remembered,
+    )
+    recipe = world.book.choose(settings.recipe.selected)
+    unknown = unknown_expected(recipe, world.model.detector.categories) if world.model else ()
+    if unknown:
+        raise ConfigurationError(
+            f"recipe {recipe.recipe_id} expects {', '.join(unknown)}, which the model does not know"
+        )
+    journal = VerdictJournal(settings.recorder.journal)
+    recorder = Recorder(
+        outbox=world.outbox,
+        journal=journal,
+        learning=world.learning,
+        queue_size=settings.recorder.queue_size,
+        jpeg_quality=settings.recorder.jpeg_quality,
+        is_simulated=settings.cell.is_simulated,
+        on_room=lambda: mailbox.post(Wake()),
+        on_storage=lambda alarm: mailbox.post(StorageChanged(alarm)),
+    )
+    vision = VisionWorker(world.camera, clock, mailbox.post)
+    link = world.make_link(mailbox)
+    controls = Controls(station=station, book=world.book, recorder=recorder, clock=clock)
+    slot = ModelSlot(world.model, station=station, controls=controls, telemetry=world.telemetry)
+    pictures = PictureQueue(settings.http.queue_size)
+    access = InspectionAccess(
+        mailbox=mailbox, pictures=pictures, book=world.book, recorder=recorder, clock=clock
+    )
+    slot.show()
+    controls.use(recipe)
+    wiring = Wiring(
+        clock=clock,
+        mailbox=mailbox,
+        station=station,
+        link=link,
+        vision=vision,
+        recorder=recorder,
+        journal=journal,
+        controls=controls,
+        announcer=Announcer(
+            cell=settings.cell.address,
+            boot_id=world.boot_id,
+            station=station,
+            link=link,
+            clock=clock,
+            heartbeat_s=timing.heartbeat_s,
+        ),
+        access=access,
+        slot=slot,
+        desk=PictureDesk(
+            pictures=pictures,
+            book=world.book,
+            slot=slot,
+            vision=vision,
+            recorder=recorder,
+            journal=journal,
+            telemetry=world.telemetry,
+            clock=clock,
+        ),
+        telemetry=world.telemetry,
+    )
+    inspection = Inspection(
+        wiring,
+        Timing(
+            grab_timeout_s=settings.camera.grab_timeout_s,
+            hold_result_s=timing.hold_result_s,
+            reconnect_s=timing.reconnect_s,
+        ),
+    )
+    return Core(station, access, link, vision, recorder, journal, inspection, mailbox)

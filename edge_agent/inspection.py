@@ -1,0 +1,404 @@
+"""The inspection thread: sole owner of the station, answers the PLC, hands on what it decided.
+
+It waits for nothing but its mailbox. The camera and the model work on the vision thread, records
+are made on the recorder thread; so triggers are refused, results resent and deadlines kept while
+either of them is busy.
+"""
+
+import logging
+import threading
+from dataclasses import dataclass
+from math import ceil
+
+from edge_agent.access import InspectionAccess, Snapshot
+from edge_agent.announcer import Announcer
+from edge_agent.clock import NS_PER_MS, NS_PER_S
+from edge_agent.controls import Controls
+from edge_agent.cycle import CycleReport, CycleTask, undecided
+from edge_agent.errors import StationFault, StorageError
+from edge_agent.jobs import Execution
+from edge_agent.journal import VerdictJournal
+from edge_agent.mailbox import (
+    CloudCommand,
+    CloudRecipe,
+    CycleDone,
+    Event,
+    LinkChanged,
+    Mailbox,
+    PictureDone,
+    PictureTaken,
+    PlcMessage,
+    Recovered,
+    Stop,
+    StorageChanged,
+    SwapRequest,
+)
+from edge_agent.model_slot import ModelSlot
+from edge_agent.outcomes import outcome_of
+from edge_agent.picture_desk import PictureDesk
+from edge_agent.ports import Clock, CycleOutcome, PlcLink
+from edge_agent.recorder import STORAGE, Recorder
+from edge_agent.repairs import Repairs, alarm_of
+from edge_agent.station import Station
+from edge_agent.telemetry import Telemetry
+from edge_agent.vision import CAMERA, VisionWorker, fault_code, picture_taken
+from models.contract.messages import (
+    Alarm,
+    Command,
+    PlcResult,
+    ReasonCode,
+    Rejection,
+    ResultAck,
+    StationState,
+    Trigger,
+    TriggerAck,
+)
+from models.contract.model import ContractError
+from models.contract.topics import Channel
+
+logger = logging.getLogger(__name__)
+
+ANSWER_MARGIN_NS = 10 * NS_PER_MS
+"""The answer leaves this long before the deadline: a publish takes 1 ms, a loaded network more."""
+MAX_WAIT_S = 1.0
+STOP_TIMEOUT_S = 10.0
+NO_RESULT_ACK = Alarm(
+    code="no_result_ack",
+    cause="the PLC did not acknowledge a result in time",
+    action="Check that the PLC sends result_ack for each result",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Everything that the inspection thread works with."""
+
+    clock: Clock
+    mailbox: Mailbox
+    station: Station
+    link: PlcLink
+    vision: VisionWorker
+    recorder: Recorder
+    journal: VerdictJournal
+    controls: Controls
+    announcer: Announcer
+    access: InspectionAccess
+    slot: ModelSlot
+    desk: PictureDesk
+    telemetry: Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times that the settings give."""
+
+    grab_timeout_s: float
+    hold_result_s: float
+    reconnect_s: float
+
+
+class Inspection:
+    """Answers the PLC. Everything but `start`, `stop` and `is_alive` runs on its own thread."""
+
+    def __init__(self, wiring: Wiring, timing: Timing) -> None:
+        self._w = wiring
+        self._timing = timing
+        self._station = wiring.station
+        self._repairs = Repairs(int(timing.reconnect_s * NS_PER_S))
+        self._is_acquired = False
+        self._is_connected = False
+        self._is_stopping = False
+        self._result_expiry_s = ceil(timing.hold_result_s)
+        self._thread = threading.Thread(target=self._run, name="inspection", daemon=True)
+        wiring.controls.on_reset = self._hurry_repairs
+
+    def start(self) -> None:
+        """Open the camera and begin to answer triggers."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the part that is being inspected, say ``stopped``, end."""
+        self._w.mailbox.post(Stop())
+        if self._thread.ident is not None:
+            self._thread.join(STOP_TIMEOUT_S)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    # --- the loop ----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._station.hold(CAMERA, on=True)
+        self._repairs.plan(CAMERA, self._now_ns(), at_once=True)
+        self._w.slot.show()
+        while not (self._is_stopping and self._station.execution is None):
+            event = self._w.mailbox.take(self._wait_s())
+            if event is not None:
+                self._handle(event)
+            self._keep_time()
+            self._between_events()
+        self._w.desk.close()
+        self._w.announcer.say_stopped(self._w.slot.ref)
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case PlcMessage():
+                self._on_plc(event)
+            case PictureTaken():
+                self._on_picture_taken(event.acquisition_id)
+            case CycleDone():
+                self._on_cycle_done(event)
+            case PictureDone():
+                self._w.vision.finished_one()
+                self._w.desk.finish(event)
+                self._on_fault(event.fault)
+            case Recovered():
+                self._on_recovered(event)
+            case SwapRequest():
+                self._w.slot.request(event)
+            case CloudRecipe():
+                self._w.controls.take_recipe(event.desired)
+            case CloudCommand():
+                self._w.controls.carry_out(event.command)
+            case LinkChanged():
+                self._is_connected = event.is_connected
+                self._w.announcer.announce(self._w.slot.ref, force=event.is_connected)
+            case StorageChanged():
+                self._on_storage(event.alarm)
+            case Stop():
+                self._is_stopping = True
+                self._station.halt()
+
+    def _keep_time(self) -> None:
+        now_ns = self._now_ns()
+        execution = self._station.execution
+        if execution is not None and now_ns >= _answer_by_ns(execution):
+            self._answer_late(execution)
+        due = self._station.due(now_ns, may_send=self._is_connected)
+        if due.resend is not None:
+            self._send_result(due.resend)
+        if due.given_up is not None and self._station.raise_warning(NO_RESULT_ACK):
+            self._w.controls.note("no_result_ack", f"trigger {due.given_up.trigger_id}")
+        if due.aborted is not None:
+            self._w.controls.note_aborted(due.aborted)
+        if self._w.vision.is_idle and (code := self._repairs.take_due(now_ns)):
+            self._w.vision.recover(code, self._w.slot.active, self._station.recipe)
+
+    def _between_events(self) -> None:
+        station, w = self._station, self._w
+        if station.execution is None and w.vision.is_idle:
+            w.slot.swap_if_asked()
+            w.controls.change_recipe_if_due()
+            if w.mailbox.is_empty() and not self._is_stopping:
+                w.desk.start_next(station.recipe)
+        station.hold("recorder", on=not w.recorder.has_room)
+        station.hold("model", on=w.slot.active is None)
+        if w.mailbox.is_empty():
+            w.announcer.announce(w.slot.ref)
+        self._show_snapshot()
+
+    def _wait_s(self) -> float:
+        times = [self._w.announcer.next_ns(), self._station.next_due_ns()]
+        if self._w.vision.is_idle:
+            times.append(self._repairs.next_ns())
+        if self._station.execution is not None:
+            times.append(_answer_by_ns(self._station.execution))
+        first_ns = min(time for time in times if time is not None)
+        return min(max(first_ns - self._now_ns(), 0) / NS_PER_S, MAX_WAIT_S)
+
+    # --- what the PLC says -------------------------------------------------------------------
+
+    def _on_plc(self, message: PlcMessage) -> None:
+        try:
+            if message.channel is Channel.TRIGGER:
+                self._on_trigger(Trigger.from_bytes(message.payload), message.arrived_ns)
+            elif message.channel is Channel.RESULT_ACK:
+                if self._station.acknowledge(ResultAck.from_bytes(message.payload).trigger_id):
+                    self._station.clear_warning(NO_RESULT_ACK.code)
+            elif message.channel is Channel.COMMAND:
+                ack = self._w.controls.carry_out(Command.from_bytes(message.payload))
+                self._w.link.send(Channel.COMMAND_ACK, ack)
+        except ContractError as error:
+            logger.warning("malformed message: %s", error, extra={"channel": str(message.channel)})
+            if message.channel is Channel.TRIGGER:
+                self._refuse_malformed(message.payload)
+
+    def _on_trigger(self, trigger: Trigger, arrived_ns: int) -> None:
+        admission = self._station.admit(trigger, arrived_ns=arrived_ns)
+        execution = admission.execution
+        if execution is not None:
+            self._begin(execution)
+            answer = "accepted"
+        else:
+            answer = "repeated" if admission.is_repeat else str(admission.ack.rejection)
+        link, expiry_s = self._w.link, _expiry_s(trigger, execution)
+        link.send(Channel.ACK, admission.ack, expiry_s=expiry_s)
+        if admission.acquired is not None:
+            link.send(Channel.ACQUIRED, admission.acquired, expiry_s=expiry_s)
+        if admission.result is not None:
+            self._send_result(admission.result)
+        if admission.aborted is not None:
+            self._w.controls.note_aborted(admission.aborted)
+        self._w.telemetry.count_trigger(answer)
+
+    def _refuse_malformed(self, payload: bytes) -> None:
+        self._w.telemetry.count_trigger(str(Rejection.MALFORMED))
+        try:
+            # The same rules as for a trigger, for the one field that an answer needs.
+            trigger_id = ResultAck.from_bytes(payload).trigger_id
+        except ContractError:
+            return
+        ack = TriggerAck(trigger_id=trigger_id, rejection=Rejection.MALFORMED)
+        self._w.link.send(Channel.ACK, ack)
+
+    # --- the cycle ---------------------------------------------------------------------------
+
+    def _begin(self, execution: Execution) -> None:
+        model = self._w.slot.active
+        if model is None:
+            raise RuntimeError("a trigger was accepted without a model")
+        self._is_acquired = False
+        task = CycleTask(
+            part_id=execution.job.part_id,
+            recipe=execution.job.recipe,
+            view=execution.view,
+            answer_by_ns=_answer_by_ns(execution),
+            grab_timeout_s=self._timing.grab_timeout_s,
+            on_acquired=picture_taken(self._w.mailbox.post, execution.acquisition_id),
+        )
+        self._w.vision.inspect(execution.acquisition_id, task, model)
+
+    def _on_picture_taken(self, acquisition_id: int) -> None:
+        acquired = self._station.mark_acquired(acquisition_id)
+        if acquired is not None:
+            self._is_acquired = True
+            self._w.link.send(Channel.ACQUIRED, acquired, expiry_s=self._result_expiry_s)
+
+    def _on_cycle_done(self, event: CycleDone) -> None:
+        self._w.vision.finished_one()
+        self._station.hold("vision", on=False)
+        execution = self._station.execution
+        # A cycle that ends after its deadline was answered already: its verdict is worth nothing.
+        if execution is not None and execution.acquisition_id == event.acquisition_id:
+            if event.report is not None and self._now_ns() < execution.deadline_ns:
+                self._answer(execution, event.report)
+            elif event.report is not None:
+                self._answer_late(execution)
+            else:
+                self._answer(execution, _fault_report(event.fault))
+        self._on_fault(event.fault)
+
+    def _answer_late(self, execution: Execution) -> None:
+        self._w.telemetry.count_late()
+        waited_ms = (self._now_ns() - execution.arrived_ns) / NS_PER_MS
+        code = ReasonCode.DEADLINE if self._is_acquired else ReasonCode.NO_FRAME
+        what = "verdict" if self._is_acquired else "picture"
+        self._answer(execution, undecided(code, f"no {what} within {waited_ms:.0f} ms"))
+
+    def _answer(self, execution: Execution, report: CycleReport) -> None:
+        """Tell the PLC, then everybody else."""
+        w = self._w
+        result = self._station.decide(report.decision, model=w.slot.ref, now_ns=self._now_ns())
+        outcome = outcome_of(
+            result,
+            report,
+            recipe=execution.job.recipe,
+            view=execution.view,
+            model=w.slot.active,
+            decided_at=w.clock.now(),
+        )
+        self._note_in_journal(result, outcome)
+        self._send_result(result)
+        w.recorder.post_cycle(outcome)
+        w.telemetry.count_verdict(result.verdict, processing_ms=result.processing_ms)
+        if report.detections is not None:
+            w.telemetry.count_inference(report.timings.inference_ms)
+        self._station.hold("vision", on=not w.vision.is_idle)
+
+    def _note_in_journal(self, result: PlcResult, outcome: CycleOutcome) -> None:
+        try:
+            self._w.journal.write(result, decided_at=outcome.decided_at)
+        except StorageError as error:
+            # The verdict goes out all the same; the record is safe once the outbox has it.
+            logger.warning("verdict not in the journal: %s", error)
+
+    def _send_result(self, result: PlcResult) -> None:
+        self._w.link.send(Channel.RESULT, result, expiry_s=self._result_expiry_s)
+
+    # --- faults ------------------------------------------------------------------------------
+
+    def _on_fault(self, fault: StationFault | None) -> None:
+        if fault is None:
+            return
+        code = fault_code(fault)
+        self._repairs.plan(code, self._now_ns())
+        if self._station.raise_fault(alarm_of(code, fault)):
+            self._w.controls.note(f"alarm_{code}", str(fault))
+
+    def _on_recovered(self, event: Recovered) -> None:
+        self._w.vision.finished_one()
+        if event.fault is not None:
+            self._on_fault(event.fault)
+            return
+        if event.code == CAMERA:
+            self._station.hold(CAMERA, on=False)
+        if self._station.clear_fault(event.code):
+            self._w.controls.note(f"recovered_{event.code}")
+
+    def _on_storage(self, alarm: Alarm | None) -> None:
+        if alarm is None:
+            self._station.clear_warning(STORAGE)
+        elif self._station.raise_warning(alarm):
+            self._w.controls.note("alarm_storage", alarm.cause)
+
+    def _hurry_repairs(self) -> None:
+        self._repairs.hurry(self._now_ns())
+
+    # --- what others see ---------------------------------------------------------------------
+
+    def _show_snapshot(self) -> None:
+        recipe, state = self._station.recipe, self._station.state
+        if state is not self._w.access.snapshot.station_state:
+            self._w.telemetry.show_state(state)
+        alarms = self._station.alarms
+        self._w.access.snapshot = Snapshot(
+            station_state=state,
+            is_connected=self._is_connected,
+            recipe_id=recipe.recipe_id if recipe else None,
+            recipe_version=recipe.version if recipe else None,
+            model=self._w.slot.active,
+            text=alarms[0].cause if alarms else _why_not_ready(state),
+            seen_ns=self._now_ns(),
+        )
+
+    def _now_ns(self) -> int:
+        return self._w.clock.monotonic_ns()
+
+
+def _answer_by_ns(execution: Execution) -> int:
+    allowed_ns = execution.deadline_ns - execution.arrived_ns
+    return execution.deadline_ns - min(ANSWER_MARGIN_NS, allowed_ns // 5)
+
+
+def _expiry_s(trigger: Trigger, execution: Execution | None) -> int:
+    """Whole seconds (MQTT counts no smaller) until nobody wants the answer any more."""
+    deadline_ms = trigger.deadline_ms
+    if execution is not None:
+        deadline_ms = (execution.deadline_ns - execution.arrived_ns) // NS_PER_MS
+    return ceil((deadline_ms or 1000) / 1000)
+
+
+def _fault_report(fault: StationFault | None) -> CycleReport:
+    is_camera = fault is not None and fault_code(fault) == CAMERA
+    code = ReasonCode.CAMERA_FAULT if is_camera else ReasonCode.MODEL_FAULT
+    return undecided(code, str(fault), failed=True)
+
+
+def _why_not_ready(state: StationState) -> str:
+    return {
+        StationState.PREOPERATIONAL: "no recipe is selected",
+        StationState.INITIALIZED: "waiting for camera, model or recorder",
+        StationState.HALTED: "stopped by command",
+    }.get(state, "")

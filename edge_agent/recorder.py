@@ -1,0 +1,238 @@
+"""The recorder thread: everything that happens to a cycle after its verdict.
+
+No record is ever dropped. A verdict is noted in the journal before the PLC is told, handed to
+this thread's bounded queue after, and leaves the journal once the outbox has it. While the queue
+is full the station drops Ready: the line waits rather than lose a record. While the disk takes
+nothing, the same append is tried again.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge_agent.errors import StorageError
+from edge_agent.journal import VerdictJournal
+from edge_agent.ports import (
+    CycleObserver,
+    CycleOutcome,
+    HardExampleMiner,
+    Outbox,
+    Picture,
+    RecentCycles,
+    RecordBody,
+)
+from edge_agent.records import encode_picture, inspection_of
+from models.contract.messages import Alarm, HardReason, StationEvent, Truth, Verdict
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 0.5
+STOP_TIMEOUT_S = 20.0
+STORAGE = "storage"
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Somebody found a part to be other than the station said, or the same."""
+
+    part_id: str
+    actual: Verdict
+    reported_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """A station event and when it happened."""
+
+    event: StationEvent
+    happened_at: datetime
+
+
+Item = CycleOutcome | Contradiction | Occurrence
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """Who looks at each cycle after its verdict."""
+
+    miner: HardExampleMiner
+    recent: RecentCycles
+    observers: tuple[CycleObserver, ...] = ()
+
+
+class Recorder:
+    """Takes finished cycles, chooses hard examples, writes the outbox."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        journal: VerdictJournal,
+        learning: Learning,
+        queue_size: int = 64,
+        jpeg_quality: int = 92,
+        is_simulated: bool = False,
+        on_room: Callable[[], None] = lambda: None,
+        on_storage: Callable[[Alarm | None], None] = lambda _alarm: None,
+    ) -> None:
+        self.num_pictures_lost = 0
+        """Pictures that the disk did not take; their records are kept."""
+        self._outbox = outbox
+        self._journal = journal
+        self._learning = learning
+        self._queue_size = queue_size
+        self._jpeg_quality = jpeg_quality
+        self._is_simulated = is_simulated
+        self._on_room = on_room
+        self._on_storage = on_storage
+        self._items: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._has_trouble = False
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        """Write what an earlier process left in the journal, then start the thread.
+
+        Raises:
+            StorageError: the outbox does not take it.
+        """
+        left = self._journal.unrecorded()
+        for inspection, decided_at in left:
+            if not self._outbox.contains_result(inspection.result_id):
+                self._outbox.append_record(inspection, created_at=decided_at)
+                logger.info("record recovered", extra={"result_id": str(inspection.result_id)})
+        self._journal.clear()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Record what is queued, then end; what the disk refuses stays in the journal."""
+        self._stopping.set()
+        self._items.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(STOP_TIMEOUT_S)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more cycle may be made."""
+        return self._items.qsize() < self._queue_size
+
+    def post_cycle(self, cycle: CycleOutcome) -> None:
+        """Hand over a cycle whose verdict is out and in the journal; never blocks or drops.
+
+        The caller makes no new cycle while `has_room` is false, which bounds the queue.
+        """
+        self._items.put(cycle)
+
+    def post_contradiction(self, contradiction: Contradiction) -> None:
+        """Hand over what somebody reported about a part."""
+        self._items.put(contradiction)
+
+    def post_event(self, occurrence: Occurrence) -> None:
+        """Hand over an event of the station."""
+        self._items.put(occurrence)
+
+    def _run(self) -> None:
+        while (item := self._items.get()) is not None:
+            was_full = self._items.qsize() + 1 >= self._queue_size
+            try:
+                self._record(item)
+            except Exception:
+                # The thread's boundary. The verdict is in the journal: the next start records it.
+                logger.exception("cycle not recorded")
+            if was_full:
+                self._on_room()
+
+    def _record(self, item: Item) -> None:
+        if isinstance(item, CycleOutcome):
+            self._record_cycle(item)
+        elif isinstance(item, Contradiction):
+            self._record_truth(item)
+        else:
+            self._append(item.event, item.happened_at)
+
+    def _record_cycle(self, cycle: CycleOutcome) -> None:
+        reasons = self._choose(cycle)
+        sha256 = self._keep_picture(cycle, reasons) if reasons else None
+        inspection = inspection_of(
+            cycle, image_sha256=sha256, hard_reasons=reasons, is_simulated=self._is_simulated
+        )
+        if self._append(inspection, cycle.decided_at):
+            self._journal.settle()
+        self._learning.recent.add(cycle)
+        for observer in self._learning.observers:
+            try:
+                observer.observe(cycle)
+            except Exception:
+                logger.exception("observer failed")
+
+    def _choose(self, cycle: CycleOutcome) -> tuple[HardReason, ...]:
+        if cycle.frame is None:
+            return ()
+        try:
+            return self._learning.miner.choose(cycle)
+        except Exception:
+            # The choice is a bonus, the record is not: keep it whatever the miner does.
+            logger.exception("hard example choice failed")
+            return ()
+
+    def _record_truth(self, contradiction: Contradiction) -> None:
+        known = self._learning.recent.find(contradiction.part_id)
+        last = known[0] if known else None
+        said = (last.part_verdict or last.verdict) if last else None
+        truth = Truth(
+            part_id=contradiction.part_id,
+            actual=contradiction.actual,
+            said=said,
+            result_id=last.result_id if last else None,
+        )
+        self._append(truth, contradiction.reported_at)
+        if said is None or said is contradiction.actual:
+            return
+        for cycle in known:
+            if self._learning.miner.admit(HardReason.CONTRADICTION):
+                self._keep_picture(cycle, (HardReason.CONTRADICTION,))
+
+    def _keep_picture(self, cycle: CycleOutcome, reasons: Iterable[HardReason]) -> str | None:
+        """Put a cycle's picture into the outbox; None when there is none or no place for it."""
+        picture: Picture | None = None
+        try:
+            picture = encode_picture(cycle, tuple(reasons), quality=self._jpeg_quality)
+            if picture is None or self._outbox.append_image(picture) is None:
+                return None
+        except StorageError as error:
+            self.num_pictures_lost += 1
+            logger.warning("picture dropped: %s", error)
+            return None
+        return picture.sha256
+
+    def _append(self, body: RecordBody, created_at: datetime) -> bool:
+        """Put a record into the outbox, trying again until it is there; false: stopped before."""
+        while True:
+            try:
+                self._outbox.append_record(body, created_at=created_at)
+            except StorageError as error:
+                self._report_trouble(str(error))
+                if self._stopping.wait(RETRY_S):
+                    return False
+            else:
+                self._report_trouble(None)
+                return True
+
+    def _report_trouble(self, cause: str | None) -> None:
+        if (cause is not None) == self._has_trouble:
+            return
+        self._has_trouble = cause is not None
+        if cause is None:
+            self._on_storage(None)
+            return
+        logger.error("outbox refuses records: %s", cause)
+        action = "Free disk space; records wait and the line stops when too many do"
+        self._on_storage(Alarm(code=STORAGE, cause=cause[:200], action=action))
