@@ -89,6 +89,16 @@ def ingest(
     LOGGER.info("ingest stopped")
 
 
+@app.command()
+def serve(config: Config = None) -> None:
+    """Serve API, dashboard and model repository; retrain and roll out."""
+    from cloud.app import serve
+
+    settings = load_settings(config)
+    configure_logging()
+    serve(settings)
+
+
 def main() -> None:
     """Run the command; a fault of the user or the surroundings is one line and an exit code."""
     try:

@@ -110,6 +110,11 @@ class LearningServices:
         self._driver.stop()
         self._link.stop()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether desired state reaches the broker."""
+        return self._link.is_connected
+
     def _make_scheduler(self) -> BackgroundScheduler:
         settings = self._settings
         scheduler = BackgroundScheduler(

@@ -108,8 +108,6 @@ class AuthSettings(Section):
 
     require_login: bool = True
     session_hours: float = Field(default=12.0, gt=0, le=24 * 90)
-    session_key: SecretStr | None = None
-    """Key of the dashboard's cookies; made and kept beside the database when not given."""
     login_attempts_per_minute: int = Field(default=10, ge=1)
 
 

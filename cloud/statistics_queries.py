@@ -74,9 +74,9 @@ def read_yield(session: Session, window: Window, *, bucket_s: int) -> list[Yield
     """
     first = _first_inspections(window).subquery()
     epoch = extract("epoch", first.c.created_at)
-    if session.get_bind().dialect.name != "sqlite":
-        epoch = func.floor(epoch)  # SQLite gives whole seconds by itself
-    seconds = cast(epoch, BigInteger)
+    # SQLite gives whole seconds by itself, and may have been built without floor().
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    seconds = cast(epoch if is_sqlite else func.floor(epoch), BigInteger)
     start = (seconds - seconds % bucket_s).label("start")
     query = (
         select(start, func.sum(_is_ok(first.c.verdict)), func.count())

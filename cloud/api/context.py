@@ -4,18 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from cloud.auth import COOKIE, Accounts, AttemptLimit, Identity
-from cloud.dataset import Datasets
 from cloud.db.session import Database
 from cloud.db.tables import Role
 from cloud.errors import NotAllowedError
-from cloud.fleet import Fleet
 from cloud.image_store import ImageStore
-from cloud.labeling import Labeling
-from cloud.registry import Registry
+from cloud.learning import LearningServices
 from cloud.settings import Settings
+from cloud.telemetry import ServeMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +25,8 @@ class Context:
     images: ImageStore
     accounts: Accounts
     sign_ins: AttemptLimit
-    labeling: Labeling
-    datasets: Datasets
-    registry: Registry
-    fleet: Fleet
+    metrics: ServeMetrics
+    learning: LearningServices
 
 
 def get_context(request: Request) -> Context:
@@ -76,3 +72,13 @@ Quality = Annotated[Identity, Depends(require(Role.QUALITY))]
 Controls = Annotated[Identity, Depends(require(Role.CONTROLS))]
 MlEngineer = Annotated[Identity, Depends(require(Role.ML))]
 Admin = Annotated[Identity, Depends(require(Role.ADMIN))]
+
+_Level = Annotated[str, Path(pattern=r"^[A-Za-z0-9_\-]{1,32}$")]
+
+
+def _cell_path(site: _Level, area: _Level, line: _Level, cell: _Level) -> str:
+    return f"{site}/{area}/{line}/{cell}"
+
+
+CellPath = Annotated[str, Depends(_cell_path)]
+"""The cell that a route with ``{site}/{area}/{line}/{cell}`` names."""

@@ -1,0 +1,127 @@
+"""The serving process, put together: database, images, learning, API, dashboard."""
+
+import logging
+import socket
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from cloud.api.application import build_api
+from cloud.api.context import Context
+from cloud.api.guard import Guard
+from cloud.api.tuf import mount_repository
+from cloud.auth import Accounts, AttemptLimit
+from cloud.db.migration import check_current
+from cloud.db.session import Database
+from cloud.db.tables import User
+from cloud.errors import ConfigurationError
+from cloud.image_store import ImageStore
+from cloud.learning import LearningServices
+from cloud.settings import HttpSettings, Settings
+from cloud.telemetry import ServeMetrics
+
+LOGGER = logging.getLogger(__name__)
+GRACE_S = 5
+
+
+def build_context(settings: Settings) -> Context:
+    """Make every part; nothing is started and nothing is written.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+    database = Database(settings.database.url, pool_size=settings.database.pool_size)
+    images = ImageStore(settings.storage.url, min_free_bytes=settings.storage.min_free_bytes)
+    return Context(
+        settings=settings,
+        database=database,
+        images=images,
+        accounts=Accounts(
+            database,
+            require_login=settings.auth.require_login,
+            session_hours=settings.auth.session_hours,
+        ),
+        sign_ins=AttemptLimit(settings.auth.login_attempts_per_minute),
+        metrics=ServeMetrics(database),
+        learning=LearningServices(settings, database, images),
+    )
+
+
+def create_app(context: Context, *, with_dashboard: bool = True) -> FastAPI:
+    """The web application over these parts.
+
+    NiceGUI belongs to the process: only one application of a process can have the dashboard.
+    """
+    app = build_api()
+    app.state.context = context
+    mount_repository(app, context.settings.tuf.dir)
+    http = context.settings.http
+    app.add_middleware(
+        Guard,
+        max_body_bytes=http.max_body_bytes,
+        metrics=context.metrics,
+        own_hosts=_own_hosts(http),
+        only_own_hosts=not context.settings.auth.require_login,
+    )
+    if with_dashboard:
+        from cloud.dashboard import mount  # noqa: PLC0415 - NiceGUI takes seconds to import
+
+        mount(app, context)
+    return app
+
+
+def _own_hosts(http: HttpSettings) -> list[str]:
+    hosts = [f"{name}:{http.port}" for name in (http.host, "localhost", "127.0.0.1", "[::1]")]
+    if http.public_url is not None:
+        hosts.append(urlsplit(http.public_url).netloc)
+    return hosts
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop, then end everything that was started.
+
+    Raises:
+        ConfigurationError: the port is taken, the database is not migrated, or a part cannot be
+            made.
+    """
+    listener = _listen(settings.http)
+    context = build_context(settings)
+    check_current(context.database)
+    _warn_without_users(context)
+    app = create_app(context)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S)
+    )
+    try:
+        context.learning.start()
+        LOGGER.info("serving", extra={"url": f"http://{settings.http.host}:{settings.http.port}"})
+        server.run(sockets=[listener])
+    finally:
+        context.learning.stop()
+        context.database.close()
+        listener.close()
+    LOGGER.info("stopped serving")
+
+
+def _listen(http: HttpSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((http.host, http.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {http.host}:{http.port} ({error.strerror}): set another http.port"
+        ) from error
+    return listener
+
+
+def _warn_without_users(context: Context) -> None:
+    if not context.accounts.require_login:
+        return
+    with context.database.read() as session:
+        if session.scalars(select(User.name).limit(1)).first() is None:
+            LOGGER.warning("nobody can sign in: add somebody with `sightline-cloud user add`")
