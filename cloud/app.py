@@ -2,6 +2,9 @@
 
 import logging
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -79,8 +82,23 @@ def _own_hosts(http: HttpSettings) -> list[str]:
     return hosts
 
 
-def serve(settings: Settings) -> None:
-    """Serve until told to stop, then end everything that was started.
+class _Server(uvicorn.Server):
+    """Leaves the signals to the process and looks for its wish to stop ten times a second."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        return self._stopping.is_set() or await super().on_tick(counter)
+
+
+def serve(settings: Settings, stopping: threading.Event) -> None:
+    """Serve until ``stopping`` is set, then end everything that was started.
 
     Raises:
         ConfigurationError: the port is taken, the database is not migrated, or a part cannot be
@@ -91,13 +109,17 @@ def serve(settings: Settings) -> None:
     check_current(context.database)
     _warn_without_users(context)
     app = create_app(context)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
     )
     try:
         context.learning.start()
         LOGGER.info("serving", extra={"url": f"http://{settings.http.host}:{settings.http.port}"})
-        server.run(sockets=[listener])
+        _Server(config, stopping).run(sockets=[listener])
     finally:
         context.learning.stop()
         context.database.close()

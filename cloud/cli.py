@@ -96,7 +96,7 @@ def serve(config: Config = None) -> None:
 
     settings = load_settings(config)
     configure_logging()
-    serve(settings)
+    serve(settings, _stop_on_signals())
 
 
 def main() -> None:
