@@ -1,0 +1,72 @@
+"""One query for all browsers: a value that is fetched again only while somebody looks."""
+
+import logging
+import time
+from asyncio import to_thread
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from nicegui import ui
+
+from cloud.errors import CloudError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Feed(Generic[T]):
+    """The newest value of a blocking query, shared by every page that follows it.
+
+    However many browsers look, the query runs at most once a period, in a worker thread, and never
+    twice at the same time. When nobody looks, it does not run at all.
+    """
+
+    def __init__(self, fetch: Callable[[], T], *, period_s: float) -> None:
+        self._fetch = fetch
+        self.period_s = period_s
+        self.value: T | None = None
+        self.problem = ""
+        """Why the value is old; empty when it is not."""
+        self.revision = 0
+        self._busy = False
+        self._due_at = 0.0
+
+    async def refresh(self) -> None:
+        """Fetch again if the period is over and nobody else is at it."""
+        if self._busy or time.monotonic() < self._due_at:
+            return
+        self._busy = True
+        try:
+            self.value = await to_thread(self._fetch)
+            self.problem = ""
+        except CloudError as error:
+            if not self.problem:
+                log.warning("dashboard cannot read", extra={"cause": str(error)})
+            self.problem = str(error)
+        finally:
+            self._busy = False
+            # The end counts, not the start: a slow database is not asked without a pause.
+            self._due_at = time.monotonic() + self.period_s
+            self.revision += 1
+
+    def expire(self) -> None:
+        """Fetch at the next look, for instance after something was changed on the page."""
+        self._due_at = 0.0
+
+    def follow(self, show: Callable[[T], Awaitable[None] | None]) -> None:
+        """Call ``show`` on this page with each new value, from now until the page is left."""
+        seen = 0
+
+        async def look() -> None:
+            nonlocal seen
+            await self.refresh()
+            if self.revision == seen or self.value is None:
+                return
+            seen = self.revision
+            shown = show(self.value)
+            if shown is not None:
+                await shown
+
+        # Looking is cheap, fetching is not: half a period of delay at most.
+        ui.timer(self.period_s / 2, look)

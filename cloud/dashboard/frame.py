@@ -1,0 +1,161 @@
+"""The frame around every page: who is asking, header, theme, style sheet, login."""
+
+import hashlib
+from asyncio import to_thread
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from fastapi import Request
+from fastapi.responses import RedirectResponse
+from nicegui import ui
+from sqlalchemy import func, select
+
+from cloud.api.context import Context, bearer_or_cookie
+from cloud.auth import Identity
+from cloud.dashboard.elements import STATIC, SiteHeader
+from cloud.dashboard.feed import Feed
+from cloud.db.session import Database
+from cloud.db.tables import Cell, Image, ReviewStatus
+from cloud.errors import NotSignedInError
+
+STATIC_URL = "/dashboard-static"
+THEME_COOKIE = "sightline_theme"
+BEAT_PERIOD_S = 2.0
+
+PAGES: tuple[dict[str, str], ...] = (
+    {"path": "/", "title": "Line"},
+    {"path": "/results", "title": "Results"},
+    {"path": "/review", "title": "Review", "count_title": "pictures wait for a look"},
+    {"path": "/models", "title": "Models"},
+    {"path": "/training", "title": "Training"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What the header of every page shows."""
+
+    site: str
+    num_pending: int
+
+
+class Frame:
+    """Makes pages: one instance for the process."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._beat = Feed(lambda: _read_beat(context.database), period_s=BEAT_PERIOD_S)
+        self._style = _hashed("sightline.css")
+
+    def identify(self, request: Request) -> Identity | None:
+        """Who is asking; None when somebody must sign in first.
+
+        Raises:
+            UnavailableError: the database cannot be asked.
+        """
+        try:
+            return self.context.accounts.identify(bearer_or_cookie(request))
+        except NotSignedInError:
+            return None
+
+    @contextmanager
+    def page(
+        self, request: Request, identity: Identity, *, title: str, current: str, classes: str = ""
+    ) -> Iterator[None]:
+        """Everything of a page but its content."""
+        self.dress(request, title)
+        header = SiteHeader(
+            pages=PAGES,
+            current=current,
+            identity=identity,
+            can_sign_out=self.context.accounts.require_login,
+        )
+        self._keep_alive(header)
+        with ui.element("main").classes(f"sl-page sl-page--wide {classes}"):
+            yield
+
+    def dress(self, request: Request, title: str) -> None:
+        """Theme, style sheet and title; all that the login page needs too."""
+        theme = request.cookies.get(THEME_COOKIE)
+        dark = {"dark": True, "light": False}.get(theme or "")
+        ui.dark_mode(value=dark)
+        background = {True: "#0f151b", False: "#edf0f3"}.get(dark, "")  # type: ignore[arg-type]
+        ui.add_head_html(
+            f'<link rel="stylesheet" href="{self._style}">'
+            # Without it the page flashes white before the theme is on.
+            f"<style>html {{ background: {background or 'Canvas'}; }}</style>"
+        )
+        ui.page_title(f"{title} · Sightline")
+
+    def _keep_alive(self, header: SiteHeader) -> None:
+        feed = self._beat
+        ticks = 0
+
+        async def beat() -> None:
+            nonlocal ticks
+            await feed.refresh()
+            ticks += 1
+            value = feed.value
+            header.show(
+                beat=ticks,
+                site=value.site if value else "",
+                counts={"/review": value.num_pending} if value else {},
+                problem=feed.problem,
+            )
+
+        ui.timer(BEAT_PERIOD_S, beat)
+
+
+def guarded(
+    frame: Frame, build: Callable[[Request, Identity], Awaitable[None] | None]
+) -> Callable[[Request], Awaitable[RedirectResponse | None]]:
+    """A page that sends people who are not signed in to the login page and back."""
+
+    async def page(request: Request) -> RedirectResponse | None:
+        identity = await to_thread(frame.identify, request)
+        if identity is None:
+            back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/login?next={quote(back, safe='')}")
+        built = build(request, identity)
+        if built is not None:
+            await built
+        return None
+
+    return page
+
+
+def empty(title: str, text: str, *, code: str = "") -> None:
+    """What stands where there is nothing yet: it says what to do."""
+    with ui.element("div").classes("sl-empty"):
+        with ui.element("h3"):
+            ui.label(title)
+        with ui.element("p"):
+            ui.label(text)
+        if code:
+            with ui.element("code"):
+                ui.label(code)
+
+
+def _hashed(name: str) -> str:
+    """URL of a static file that changes with its content, so that browsers may keep it."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"{STATIC_URL}/{name}?v={digest}"
+
+
+def _read_beat(database: Database) -> Beat:
+    with database.read() as session:
+        cells = session.scalars(select(Cell.cell)).all()
+        pending = session.scalar(
+            select(func.count()).select_from(Image).where(Image.status == ReviewStatus.PENDING)
+        )
+    sites = sorted({cell.split("/")[0] for cell in cells})
+    return Beat(site=", ".join(sites), num_pending=pending or 0)
+
+
+def verdict_text(verdict: str) -> None:
+    """A verdict as sign and word."""
+    with ui.element("span").classes(f"sl-verdict-text sl-verdict-text--{verdict}"):
+        ui.element("i").classes(f"sl-sign sl-sign--{verdict}")
+        ui.label(verdict.upper())

@@ -1,0 +1,46 @@
+"""Puts the dashboard on the web application."""
+
+from fastapi import FastAPI
+from nicegui import app as nicegui_app
+from nicegui import ui
+
+from cloud.api.context import Context
+from cloud.dashboard import line, part, results, review
+from cloud.dashboard.actions import Contradictions, Publish
+from cloud.dashboard.elements import STATIC
+from cloud.dashboard.frame import STATIC_URL, Frame
+from cloud.dashboard.thumbnails import Thumbnails
+
+RECONNECT_S = 10.0
+YEAR_S = 365 * 24 * 3600
+
+
+def mount(app: FastAPI, context: Context, *, publish: Publish | None = None) -> None:
+    """Serve the dashboard at ``/``: the last step, since it takes every path that is left.
+
+    NiceGUI belongs to the process, not to an application: call this once.
+
+    Args:
+        app: The application, with every other route in place.
+        context: What the pages work on.
+        publish: Sends a message to an MQTT topic; without it cells are not told of contradictions.
+    """
+    frame = Frame(context)
+    contradictions = Contradictions(context.database, publish)
+    # File names carry a hash of their content.
+    nicegui_app.add_static_files(STATIC_URL, STATIC, max_cache_age=YEAR_S)
+    Thumbnails(context).install(app)
+    line.install(frame, contradictions)
+    results.install(frame)
+    part.install(frame)
+    review.install(frame)
+    ui.run_with(
+        app,
+        title="Sightline",
+        favicon=STATIC / "favicon.svg",
+        dark=None,
+        reconnect_timeout=RECONNECT_S,
+        binding_refresh_interval=None,
+        tailwind=False,
+        show_welcome_message=False,
+    )

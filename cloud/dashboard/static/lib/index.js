@@ -1,0 +1,98 @@
+// Shared by the dashboard's components: words, ages, and a picture with boxes over it.
+import { ref, onMounted, onUnmounted } from "vue";
+
+export const VERDICT_WORDS = { ok: "OK", not_ok: "NOT_OK", not_decidable: "NOT_DECIDABLE" };
+
+/** Hues that stay apart for colour-blind eyes too (after Okabe and Ito), dark enough for white text. */
+export const CATEGORY_COLOURS = [
+  "#0072b2", "#b5480f", "#00805f", "#a3427f", "#7a6a00",
+  "#2f7fb8", "#c0392b", "#5b5fc7", "#4d7a1f", "#8a5a3c",
+];
+
+/** Seconds in words short enough for a card: "now", "42 s", "5 min", "3 h", "2 d". */
+export function ageText(seconds) {
+  if (seconds < 1.5) return "now";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 129600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} d`;
+}
+
+export function agoText(seconds) {
+  const text = ageText(seconds);
+  return text === "now" ? "just now" : `${text} ago`;
+}
+
+/** The server's clock: browsers on a shop floor are often minutes off. */
+let serverOffsetMs = 0;
+export function syncClock(serverNowMs) {
+  if (serverNowMs) serverOffsetMs = serverNowMs - Date.now();
+}
+
+/** Reactive "seconds since", ticking once a second. */
+export function useClock() {
+  const now = ref(Date.now());
+  let timer;
+  onMounted(() => { timer = setInterval(() => { now.value = Date.now(); }, 1000); });
+  onUnmounted(() => clearInterval(timer));
+  return {
+    now,
+    since: (ms) => Math.max(0, (now.value + serverOffsetMs - ms) / 1000),
+  };
+}
+
+export function clockText(ms) {
+  return new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+}
+
+/**
+ * A picture with boxes drawn over it, placed in percent so that it scales with the page.
+ * box: {category, score, kind: "object" | "defect", x, y, width, height} in pixels of the picture.
+ */
+export const SlPicture = {
+  name: "SlPicture",
+  props: {
+    url: String,
+    width: { type: Number, default: 640 },
+    height: { type: Number, default: 512 },
+    boxes: { type: Array, default: () => [] },
+    labels: { type: Boolean, default: true },
+    all_labels: Boolean,
+    alt: { type: String, default: "" },
+    none: { type: String, default: "No picture" },
+    hint: { type: String, default: "" },
+  },
+  data: () => ({ failed: false }),
+  watch: { url() { this.failed = false; } },
+  methods: {
+    place(box) {
+      const w = this.width || 1, h = this.height || 1;
+      return {
+        left: `${(100 * box.x) / w}%`, top: `${(100 * box.y) / h}%`,
+        width: `${(100 * box.width) / w}%`, height: `${(100 * box.height) / h}%`,
+        "--c": box.kind === "object" ? "#3f8fce" : "#d6342c",
+      };
+    },
+    sides(box) {
+      return {
+        "sl-box--object": box.kind === "object",
+        "sl-box--low": box.y < this.height * 0.09,
+        "sl-box--right": box.x > this.width * 0.62,
+      };
+    },
+    text(box) {
+      const name = box.category.replaceAll("_", " ");
+      return box.score == null ? name : `${name} ${Math.round(box.score * 100)} %`;
+    },
+  },
+  template: `
+    <div class="sl-picture" :style="{ aspectRatio: (width || 5) + ' / ' + (height || 4) }">
+      <img v-if="url && !failed" :src="url" :alt="alt" decoding="async" draggable="false" @error="failed = true">
+      <div v-else class="sl-picture__none"><b>{{ failed ? "Picture cannot be loaded" : none }}</b><span v-if="hint">{{ hint }}</span></div>
+      <template v-if="url && !failed">
+        <div v-for="(box, i) in boxes" :key="i" class="sl-box" :class="sides(box)" :style="place(box)" :title="text(box)">
+          <span v-if="labels && (all_labels || box.kind !== 'object')" class="sl-box__label">{{ text(box) }}</span>
+        </div>
+      </template>
+    </div>`,
+};
