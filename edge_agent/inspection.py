@@ -140,6 +140,10 @@ class Inspection:
             self._keep_time()
             self._between_events()
         self._w.desk.close()
+        self._w.slot.close()
+        while (left := self._w.mailbox.take(0)) is not None:
+            if isinstance(left, SwapRequest):
+                self._w.slot.close(left)
         self._w.announcer.say_stopped(self._w.slot.ref)
 
     def _handle(self, event: Event) -> None:

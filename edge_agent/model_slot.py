@@ -65,3 +65,10 @@ class ModelSlot:
         ref = request.model.ref
         self._controls.note("model_swapped", f"{ref.name} r{ref.release} {ref.bundle_id}")
         request.done.set_result(old)
+
+    def close(self, request: SwapRequest | None = None) -> None:
+        """Refuse who still wants a change: the agent stops."""
+        for waiting in (request, self._request):
+            if waiting is not None and waiting.done.set_running_or_notify_cancel():
+                waiting.done.set_exception(SwapError("the agent stops"))
+        self._request = None

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from edge_agent.errors import StorageError
@@ -51,7 +51,15 @@ class Occurrence:
     happened_at: datetime
 
 
-Item = CycleOutcome | Contradiction | Occurrence
+@dataclass(frozen=True, slots=True, eq=False)
+class HardPicture:
+    """A cycle, recorded already, whose picture turned out to be worth a look."""
+
+    cycle: CycleOutcome
+    reason: HardReason
+
+
+Item = CycleOutcome | Contradiction | Occurrence | HardPicture
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,8 @@ class Learning:
 
     miner: HardExampleMiner
     recent: RecentCycles
-    observers: tuple[CycleObserver, ...] = ()
+    observers: list[CycleObserver] = field(default_factory=list)
+    """Added before the recorder starts."""
 
 
 class Recorder:
@@ -139,6 +148,10 @@ class Recorder:
         """Hand over an event of the station."""
         self._items.put(occurrence)
 
+    def post_picture(self, picture: HardPicture) -> None:
+        """Hand over a picture that somebody found to be hard; left out over its quota."""
+        self._items.put(picture)
+
     def _run(self) -> None:
         while (item := self._items.get()) is not None:
             was_full = self._items.qsize() + 1 >= self._queue_size
@@ -155,6 +168,8 @@ class Recorder:
             self._record_cycle(item)
         elif isinstance(item, Contradiction):
             self._record_truth(item)
+        elif isinstance(item, HardPicture):
+            self._keep_if_admitted(item.cycle, item.reason)
         else:
             self._append(item.event, item.happened_at)
 
@@ -197,8 +212,11 @@ class Recorder:
         if said is None or said is contradiction.actual:
             return
         for cycle in known:
-            if self._learning.miner.admit(HardReason.CONTRADICTION):
-                self._keep_picture(cycle, (HardReason.CONTRADICTION,))
+            self._keep_if_admitted(cycle, HardReason.CONTRADICTION)
+
+    def _keep_if_admitted(self, cycle: CycleOutcome, reason: HardReason) -> None:
+        if cycle.frame is not None and self._learning.miner.admit(reason):
+            self._keep_picture(cycle, (reason,))
 
     def _keep_picture(self, cycle: CycleOutcome, reasons: Iterable[HardReason]) -> str | None:
         """Put a cycle's picture into the outbox; None when there is none or no place for it."""

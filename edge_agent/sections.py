@@ -39,16 +39,16 @@ class CellSettings(Section):
 class CameraSettings(Section):
     """The camera over the part."""
 
-    kind: Literal["folder", "opencv"] = "folder"
+    kind: Literal["folder", "video", "opencv"] = "folder"
     camera_id: str = "camera"
     path: Path | None = None
-    """Folder of pictures (kind ``folder``)."""
+    """Folder of pictures (kind ``folder``), or a file (kind ``video``)."""
     mode: Literal["spool", "cycle"] = "spool"
     """``spool``: each picture is taken once and removed; ``cycle``: the folder goes round."""
     match_part: bool = True
     """``spool``: take only a picture named after the part; when false, the oldest one."""
     source: str = "0"
-    """Kind ``opencv``: index of a USB camera, path of a video, ``rtsp://`` or ``http://`` URL."""
+    """Kind ``opencv``: index of a USB camera, or an ``rtsp://`` or ``http://`` URL."""
     width_px: int | None = Field(default=None, ge=16)
     height_px: int | None = Field(default=None, ge=16)
     grab_timeout_s: float = Field(default=1.0, gt=0, le=60)
@@ -58,9 +58,11 @@ class CameraSettings(Section):
     """Start a video again at its end."""
 
     @model_validator(mode="after")
-    def _folder_has_a_path(self) -> Self:
-        if self.kind == "folder" and self.path is None:
-            raise ValueError("a folder camera needs path")
+    def _source_fits_the_kind(self) -> Self:
+        if self.kind != "opencv" and self.path is None:
+            raise ValueError(f"a {self.kind} camera needs path")
+        if self.kind == "opencv" and not (self.source.isdigit() or "://" in self.source):
+            raise ValueError(f"source = {self.source!r} is neither a number nor a URL")
         return self
 
 

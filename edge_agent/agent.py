@@ -1,0 +1,222 @@
+"""The composition root: builds the agent from its settings, runs it, ends it in good order."""
+
+import logging
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from importlib.metadata import version
+from uuid import uuid4
+
+from edge_agent.adapters.cameras import make_camera
+from edge_agent.adapters.mqtt_connection import BrokerAccess
+from edge_agent.adapters.mqtt_plc import MqttPlcLink
+from edge_agent.adapters.mqtt_uplink import MqttUplink, UplinkLimits
+from edge_agent.assembly import Core, World, assemble
+from edge_agent.boot import boot_model, open_store
+from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.frame_ring import FrameRing
+from edge_agent.mailbox import Mailbox
+from edge_agent.miner import HardExampleRules, Miner
+from edge_agent.outbox import SqliteOutbox
+from edge_agent.outbox_rows import OutboxLimits
+from edge_agent.recipes import RecipeBook
+from edge_agent.recorder import Learning
+from edge_agent.sections import MqttSettings
+from edge_agent.service import ServiceManager
+from edge_agent.settings import Settings
+from edge_agent.telemetry import Telemetry
+from models.contract.messages import DesiredModel, Reported
+
+logger = logging.getLogger(__name__)
+
+PLC_SESSION_S = 300
+"""How long the cell broker keeps for us what the PLC said while we were away."""
+UPLINK_SESSION_S = 86_400
+STILL_S = 5.0
+"""An inspection thread that has not gone round for this long hangs."""
+WATCH_S = 1.0
+SWITCH_INTERVAL_S = 0.0005
+"""A thread that computes gives way this often; Python's 5 ms would be added to a verdict."""
+
+
+class Agent:
+    """One cell's agent.
+
+    Raises:
+        ConfigurationError: the settings cannot be fulfilled.
+        StorageError: journal or outbox cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._boot_id = uuid4()
+        self._cell = settings.cell.address
+        self._telemetry = Telemetry()
+        book = RecipeBook.read(settings.recipe.path, settings.recipe.store)
+        self._store = open_store(settings)
+        model = boot_model(settings, self._store, book.choose(settings.recipe.selected))
+        self._outbox = SqliteOutbox(
+            settings.outbox.path,
+            cell=self._cell,
+            boot_id=self._boot_id,
+            limits=OutboxLimits(
+                database_bytes=settings.outbox.max_bytes - settings.outbox.max_image_bytes,
+                image_bytes=settings.outbox.max_image_bytes,
+            ),
+        )
+        self._link: MqttPlcLink | None = None
+        world = World(
+            boot_id=self._boot_id,
+            clock=self._clock,
+            camera=make_camera(settings.camera, is_simulated=settings.cell.is_simulated),
+            model=model,
+            book=book,
+            outbox=self._outbox,
+            learning=Learning(self._make_miner(), FrameRing(settings.hard_examples.num_recent)),
+            make_link=self._make_link,
+            telemetry=self._telemetry,
+        )
+        self._core = assemble(settings, world)
+        self._core.access.is_live = self.is_live
+        self._uplink = self._make_uplink(self._core) if settings.uplink.enabled else None
+        self._watch_figures()
+
+    def run(self, stop: threading.Event) -> bool:
+        """Inspect until told to stop.
+
+        Returns:
+            False when a thread died that a part needs: the service manager starts us again.
+        """
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        manager = ServiceManager.from_environment()
+        with ExitStack() as running:
+            running.callback(self._outbox.close)
+            self._start(running)
+            manager.ready()
+            logger.info("agent started", extra={"cell": str(self._cell), "boot": self._boot_id})
+            period_s = min(WATCH_S, (manager.watchdog_s or 2 * WATCH_S) / 2)
+            while not stop.wait(period_s) and self._core.is_alive:
+                if self._link is not None:
+                    self._link.ensure_alive()
+                if self.is_live():
+                    manager.alive()
+            is_well = self._core.is_alive
+            manager.stopping()
+        logger.info("agent stopped")
+        return is_well
+
+    def is_live(self) -> bool:
+        """Whether every loop that a part needs goes round."""
+        silent_ns = self._clock.monotonic_ns() - self._core.access.snapshot.seen_ns
+        is_hanging = self._core.vision.busy_s() > self._settings.station.hang_s
+        return self._core.is_alive and silent_ns < STILL_S * NS_PER_S and not is_hanging
+
+    def _start(self, running: ExitStack) -> None:
+        """Start in the order of need; stopping goes the other way round."""
+        if self._uplink is not None:
+            self._outbox.on_append = self._uplink.wake
+            self._uplink.start()
+            running.callback(self._uplink.stop)
+        if self._link is not None:
+            running.callback(self._link.stop)
+        running.callback(self._core.stop)
+        self._core.start()
+        if self._link is not None:
+            self._link.start()
+
+    # --- parts -------------------------------------------------------------------------------
+
+    def _make_link(self, mailbox: Mailbox) -> MqttPlcLink:
+        access = self._broker_access(self._settings.broker, "plc", PLC_SESSION_S)
+        self._link = MqttPlcLink(
+            access, cell=self._cell, boot_id=self._boot_id, mailbox=mailbox, clock=self._clock
+        )
+        return self._link
+
+    def _make_uplink(self, core: Core) -> MqttUplink:
+        uplink = self._settings.uplink
+        return MqttUplink(
+            access=self._broker_access(uplink, "uplink", UPLINK_SESSION_S),
+            cell=self._cell,
+            outbox=self._outbox,
+            inbox=core.access,
+            on_model=self._on_desired_model,
+            report=self._report,
+            monotonic_ns=self._clock.monotonic_ns,
+            limits=UplinkLimits(
+                records=uplink.batch_size, resend_s=uplink.resend_s, report_s=uplink.report_s
+            ),
+        )
+
+    def _make_miner(self) -> Miner:
+        settings = self._settings.hard_examples
+        rules = HardExampleRules(
+            low_score=settings.low_score,
+            band=settings.band,
+            audit_ratio=settings.audit_ratio,
+            max_per_hour=settings.max_per_hour if settings.enabled else 0,
+        )
+        return Miner(rules, monotonic_ns=self._clock.monotonic_ns, seed=settings.seed)
+
+    def _broker_access(self, broker: MqttSettings, role: str, session_s: int) -> BrokerAccess:
+        return BrokerAccess(
+            host=broker.host,
+            port=broker.port,
+            client_id=broker.client_id or f"{str(self._cell).replace('/', '-')}-{role}",
+            username=broker.username,
+            password=broker.secret(),
+            tls_ca=broker.tls_ca,
+            tls_cert=broker.tls_cert,
+            tls_key=broker.tls_key,
+            keep_alive_s=broker.keep_alive_s,
+            reconnect_max_s=broker.reconnect_max_s,
+            session_expiry_s=session_s,
+        )
+
+    def _on_desired_model(self, desired: DesiredModel) -> None:
+        logger.info("model desired", extra={"release": desired.model.release})
+
+    def _report(self) -> Reported:
+        snapshot, counts = self._core.access.snapshot, self._outbox.counts()
+        return Reported(
+            cell=str(self._cell),
+            boot_id=self._boot_id,
+            agent_version=version("sightline"),
+            model=snapshot.model.ref if snapshot.model else None,
+            recipe_id=snapshot.recipe_id,
+            recipe_version=snapshot.recipe_version,
+            outbox_records=counts.records,
+            outbox_images=counts.images,
+            images_dropped=counts.images_dropped,
+            sent_at=self._clock.now(),
+        )
+
+    def _watch_figures(self) -> None:
+        watch, outbox = self._telemetry.watch, self._outbox
+        watch("sightline_outbox_records", "Records that wait for the cloud.", outbox.num_records)
+        watch("sightline_outbox_images", "Pictures that wait for the cloud.", outbox.num_images)
+        watch(
+            "sightline_overruns",
+            "Triggers refused because the station was busy.",
+            lambda: self._core.station.num_overruns,
+        )
+        watch(
+            "sightline_mailbox_dropped",
+            "Messages dropped because too many waited.",
+            lambda: self._core.mailbox.num_dropped,
+        )
+
+
+def run_agent(settings: Settings) -> bool:
+    """Build the agent and run it until SIGTERM or SIGINT; false: start me again.
+
+    Raises:
+        ConfigurationError: the settings cannot be fulfilled.
+        StorageError: journal or outbox cannot be used.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return Agent(settings).run(stop)
