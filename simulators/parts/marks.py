@@ -8,8 +8,9 @@ from simulators.parts.shapes import CANVAS_PX_PER_MM
 from simulators.parts.spec import Generator, Placed
 from simulators.parts.surfaces import FloatImage, clouds, coverage_of, cut, grain
 
-MIN_SCRATCH_BOX_MM = 3.6
-"""A scratch along an axis still gets a box that a detector can overlap with."""
+MIN_SCRATCH_BOX_MM = 7.5
+"""People do not draw slivers: a scratch along an axis gets a box of a hand's accuracy."""
+SCRATCH_MARGIN_MM = 1.2
 SHIFT_BITS = 4
 
 
@@ -71,7 +72,7 @@ def _line(points: FloatImage, size: tuple[int, int], width: float) -> FloatImage
 
 
 def _at_least(points: FloatImage, minimum_mm: float) -> FloatImage:
-    low, high = points.min(axis=0) - 0.5, points.max(axis=0) + 0.5
+    low, high = points.min(axis=0) - SCRATCH_MARGIN_MM, points.max(axis=0) + SCRATCH_MARGIN_MM
     lack = np.maximum(minimum_mm - (high - low), 0) / 2
     low, high = low - lack, high + lack
     return np.array(
