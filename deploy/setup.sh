@@ -50,7 +50,6 @@ python() {
     -r deploy/requirements/dev.txt 2> >(grep -v 'is ignored: it is neither' >&2)
   $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
     --no-build-isolation --editable . 2> >(grep -v 'is ignored: it is neither' >&2)
-  touch $venv/.ready
 }
 
 has_java() {
@@ -79,9 +78,16 @@ test_parts() {
   command -v chromium >/dev/null || install "Chromium (for tests)" chromium
 }
 
+# What setting up took in all, for the demonstration's report.
+note_time() {
+  local before=0
+  [ ! -f $venv/.setup-seconds ] || before=$(<$venv/.setup-seconds)
+  echo $((before + SECONDS)) >$venv/.setup-seconds
+}
+
 case ${1:-} in
-python) python ;;
-demo) demo && touch $venv/.system-demo ;;
-test) test_parts && touch $venv/.system-test ;;
+python) python && note_time && touch $venv/.ready ;;
+demo) demo && note_time && touch $venv/.system-demo ;;
+test) test_parts && note_time && touch $venv/.system-test ;;
 *) fail "usage: setup.sh python|demo|test" ;;
 esac
