@@ -33,6 +33,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from cloud.json_values import parse_json
 from cloud.settings import GateSettings
 from models.contract.model import ContractError, Frozen, first_fault
 
@@ -120,11 +121,13 @@ def read_report(path: Path) -> RunReport:
         ContractError: it is missing or not a report; one line.
     """
     try:
-        return RunReport.model_validate_json(path.read_bytes())
+        return RunReport.model_validate(parse_json(path.read_bytes()))
     except OSError as error:
         raise ContractError(f"the run left no readable {path.name}: {error.strerror}") from error
     except ValidationError as error:
         raise ContractError(f"{path.name}: {first_fault(error)}") from error
+    except ValueError as error:
+        raise ContractError(f"{path.name} is not JSON: {error}") from error
 
 
 def judge(report: RunReport, limits: GateSettings, *, num_golden: int) -> GateReport:

@@ -4,6 +4,7 @@ Annotations are only ever added: each change is a new revision, the newest is in
 reviewer who worked on an older one is told so. A picture's row carries the revision in force.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -119,11 +120,12 @@ def _cut(
     x, y, width, height = bbox
     left, top = max(0.0, x), max(0.0, y)
     right, bottom = min(float(width_px), x + width), min(float(height_px), y + height)
-    # Written so that NaN fails too.
-    if not (right - left >= MIN_SIDE_PX and bottom - top >= MIN_SIDE_PX):
+    is_inside = right - left >= MIN_SIDE_PX and bottom - top >= MIN_SIDE_PX
+    if not is_inside or not all(map(math.isfinite, bbox)):
         raise InvalidError(f"box {[round(side, 1) for side in bbox]} is not inside the picture")
-    left, top = round(left, BOX_DECIMALS), round(top, BOX_DECIMALS)
-    return left, top, round(right - left, BOX_DECIMALS), round(bottom - top, BOX_DECIMALS)
+    sides = (left, top, right - left, bottom - top)
+    x, y, width, height = (round(side, BOX_DECIMALS) for side in sides)
+    return x, y, width, height
 
 
 class Labeling:
@@ -307,7 +309,7 @@ class Labeling:
         with self._database.write() as session:
             known = {row.name: row.kind for row in session.scalars(select(CategoryRow))}
             if known.get(name, kind) is not kind:
-                raise ConflictError(f"category {name} exists and is an {known[name]}")
+                raise ConflictError(f"category {name} exists and is a kind of {known[name]}")
             if add_categories(session, [category], actor=actor, now=self._now()):
                 audit.record(session, actor, "add category", name, kind=str(kind))
         return category

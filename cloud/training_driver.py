@@ -20,6 +20,7 @@ from cloud.db.tables import Release, RunState, TrainingRun
 from cloud.errors import CloudError
 from cloud.fleet import Fleet
 from cloud.gates import GateReport, judge, read_report
+from cloud.json_values import parse_json
 from cloud.registry import Registry
 from cloud.settings import GateSettings, RetrainingSettings
 from cloud.training_process import (
@@ -32,7 +33,6 @@ from cloud.training_process import (
     EventTail,
     TrainingProcess,
     arguments,
-    parse_json,
     program,
     read_tail,
     seconds_of,

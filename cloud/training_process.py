@@ -4,7 +4,6 @@ It writes to files, not to pipes, and leads a process group of its own. So it ou
 the server, which finds it again by its process id, and it can be ended with all it started.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud.errors import ConfigurationError
+from cloud.json_values import parse_json
 from cloud.settings import ENV_PREFIX, RetrainingSettings
 
 EVENTS_NAME = "events.jsonl"
@@ -197,11 +197,6 @@ def read_tail(path: Path, num_bytes: int = 8_000) -> str:
     except OSError:
         return ""
     return text if size <= num_bytes else text.partition("\n")[2]
-
-
-def parse_json(content: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Read JSON; NaN and infinities become null, since databases refuse them."""
-    return json.loads(content, parse_constant=lambda _: None)
 
 
 def _parse(line: bytes) -> Event | None:
