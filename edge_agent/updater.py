@@ -1,0 +1,481 @@
+"""Brings the model that the cloud wants onto the line without the line noticing.
+
+download → verify → compile and check in a process of its own → look at live parts in the shadow →
+swap between two cycles → canary window → good, or back to the old one by itself and quarantined.
+Every step but the swap runs on the updater's thread at low priority.
+
+Wiring::
+
+    updater = Updater(store=store, source=tuf_client, host=access, active=model, clock=clock,
+                      workshop=workshop, hooks=UpdaterHooks(on_change=uplink.report_now, …))
+    Learning(observers=(updater,), …);  MqttUplink(on_model=updater.desire, …)
+    reported = Reported(phase=updater.status.phase, …)
+"""
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edge_agent.errors import (
+    EdgeAgentError,
+    ReleaseUnavailableError,
+    StorageError,
+    SwapError,
+    UpdateError,
+)
+from edge_agent.model_store import ModelStore, StoredModel
+from edge_agent.ports import Clock, CycleOutcome, LoadedModel, ModelHost
+from edge_agent.second_look import second_look
+from edge_agent.token_bucket import NS_PER_S
+from edge_agent.update_rules import (
+    CanaryWindow,
+    Move,
+    PartFacts,
+    ShadowWindow,
+    WindowLimits,
+    decide,
+)
+from models.contract.bundle import ModelRef, read_manifest
+from models.contract.messages import DesiredModel, FollowMode, HardReason, ModelPhase
+from models.contract.model import ContractError
+
+logger = logging.getLogger(__name__)
+
+NICENESS = 10
+POLL_S = 0.5
+STOP_TIMEOUT_S = 15.0
+NUM_REMEMBERED_PARTS = 200
+NUM_WAITING_PICTURES = 4
+"""Pictures that may wait for a second look; the line is never held up for it."""
+FIRST_RETRY_S = 1.0
+RETRY_CAP_S = 60.0
+RETRY_REFUSED_S = 300.0
+"""After the repository's answer was refused, or the disk: somebody has to mend that first."""
+
+
+class ReleaseSource(Protocol):
+    """Where releases come from."""
+
+    def fetch(self, ref: ModelRef, *, into: Path) -> Path:
+        """Download, verify and unpack a release.
+
+        Raises:
+            ReleaseUnavailableError: not now.
+            UpdateError: never like this.
+        """
+        ...
+
+    def confirm(self, ref: ModelRef) -> None:
+        """Check that the release stands for its bundle, without downloading it; same errors."""
+        ...
+
+
+class Workshop(Protocol):
+    """Where models are compiled."""
+
+    def check(self, bundle_dir: Path, *, on_phase: Callable[[ModelPhase], None]) -> None:
+        """Compile and run the golden pictures where a crash does no harm.
+
+        Raises:
+            UpdateError: it crashes, answers otherwise than it did, or takes too long.
+        """
+        ...
+
+    def load(self, stored: StoredModel) -> LoadedModel:
+        """Compile for use here.
+
+        Raises:
+            EdgeAgentError: it does not load.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStatus:
+    """How far the cell has come with what the cloud wants."""
+
+    phase: ModelPhase = ModelPhase.ACTIVE
+    desired: DesiredModel | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdaterHooks:
+    """Whom the updater tells; every call only enqueues.
+
+    Attributes:
+        on_change: the status is another one.
+        note: something for the record: a code and a text.
+        keep_picture: a picture on which two models disagree.
+    """
+
+    on_change: Callable[[], None] = lambda: None
+    note: Callable[[str, str], None] = lambda _code, _text: None
+    keep_picture: Callable[[CycleOutcome, HardReason], None] = lambda _cycle, _reason: None
+
+
+class _SupersededError(Exception):
+    """The cloud wants something else, or the agent stops."""
+
+
+class _RejectedModelError(UpdateError):
+    """The model itself is bad: it may not run here again."""
+
+
+class Updater:
+    """Reconciles what runs with what is wanted; also the observer of live cycles.
+
+    Args:
+        store: models on the disk.
+        source: of releases.
+        host: runs the model; nobody but the updater gives it another one.
+        active: the model that the host was started with.
+        workshop: compiles.
+        clock: of retries.
+        hooks: whom to tell.
+        limits: of shadow and canary window.
+        swap_timeout_s: wait for a pause between two cycles.
+        niceness: of the thread; 0 where the inference uses several threads, which OpenVINO takes
+            from one pool for all models.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ModelStore,
+        source: ReleaseSource,
+        host: ModelHost,
+        active: LoadedModel | None,
+        workshop: Workshop,
+        clock: Clock,
+        hooks: UpdaterHooks | None = None,
+        limits: WindowLimits | None = None,
+        swap_timeout_s: float = 30.0,
+        niceness: int = NICENESS,
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._host = host
+        self._active = active
+        self._workshop = workshop
+        self._clock = clock
+        self._hooks = hooks or UpdaterHooks()
+        self._limits = limits or WindowLimits()
+        self._swap_timeout_s = swap_timeout_s
+        self._niceness = niceness
+        self._changed = threading.Condition()
+        self._wanted = store.state.desired
+        self._is_new = self._wanted is not None
+        self._is_stopping = False
+        self._retry_ns: int | None = None
+        self._num_retries = 0
+        self._facts: deque[PartFacts] = deque(maxlen=NUM_REMEMBERED_PARTS)
+        self._num_facts = 0
+        self._pictures: deque[CycleOutcome] = deque(maxlen=NUM_WAITING_PICTURES)
+        self._status = UpdateStatus(desired=self._wanted)
+        self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what was wanted before the restart."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End where it stands; an open canary window is no fault of the model's."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_TIMEOUT_S)
+
+    @property
+    def status(self) -> UpdateStatus:
+        """How far it has come; any thread."""
+        return self._status
+
+    def desire(self, desired: DesiredModel) -> None:
+        """The cloud's wish; any thread, never blocks."""
+        with self._changed:
+            if desired == self._wanted:
+                return
+            self._wanted = desired
+            self._is_new = True
+            self._changed.notify_all()
+
+    def observe(self, cycle: CycleOutcome) -> None:
+        """A finished cycle; the recorder's thread, never blocks."""
+        facts = PartFacts(cycle.model, cycle.verdict, cycle.reasons, cycle.timings.inference_ms)
+        with self._changed:
+            self._facts.append(facts)
+            self._num_facts += 1
+            self._pictures.append(cycle)
+            self._changed.notify_all()
+
+    # --- the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+        while (desired := self._next()) is not None:
+            try:
+                self._reconcile(desired)
+            except _SupersededError:
+                continue
+            except Exception as error:
+                # The thread's boundary: the running model goes on, a person is told.
+                logger.exception("update failed")
+                self._fail(desired, f"{type(error).__name__}: {error}", retry_s=RETRY_REFUSED_S)
+
+    def _next(self) -> DesiredModel | None:
+        """Wait for a wish, or for the time to try the last one again; None: stop."""
+        with self._changed:
+            while not self._is_stopping:
+                is_due = self._retry_ns is not None and self._now_ns() >= self._retry_ns
+                if self._wanted is not None and (self._is_new or is_due):
+                    if self._is_new:
+                        self._num_retries = 0
+                    self._is_new, self._retry_ns = False, None
+                    return self._wanted
+                self._pictures.clear()
+                self._changed.wait(POLL_S)
+        return None
+
+    def _reconcile(self, desired: DesiredModel) -> None:
+        if desired != self._store.state.desired:
+            self._store.remember_desired(desired)
+        decision = decide(
+            desired, _ref(self._active), self._store.quarantine_cause(desired.model.bundle_id)
+        )
+        if decision.move in {Move.KEEP, Move.HOLD}:
+            self._show(desired, ModelPhase.ACTIVE)
+            return
+        if decision.move is Move.REFUSE:
+            self._fail(desired, decision.cause)
+            return
+        try:
+            if decision.move is Move.RELABEL:
+                self._relabel(desired)
+            else:
+                self._install(desired)
+        except ReleaseUnavailableError as error:
+            self._wait_for_server(desired, str(error))
+        except _RejectedModelError as error:
+            self._store.quarantine(desired.model, str(error))
+            self._fail(desired, str(error))
+        except (UpdateError, StorageError) as error:
+            self._fail(desired, str(error), retry_s=RETRY_REFUSED_S)
+
+    def _relabel(self, desired: DesiredModel) -> None:
+        """The bundle that runs got a release number: nothing else changes."""
+        active = self._active
+        if active is None:
+            return
+        self._show(desired, ModelPhase.VERIFYING)
+        self._source.confirm(desired.model)
+        named = LoadedModel(desired.model, active.manifest, active.detector, active.bundle_dir)
+        self._swap(named)
+        self._store.promote(desired.model)
+        self._succeed(desired)
+
+    def _install(self, desired: DesiredModel) -> None:
+        was_good = any(good.bundle_id == desired.model.bundle_id for good in self._store.state.good)
+        bundle_dir = self._obtain(desired)
+        self._check(desired, bundle_dir)
+        try:
+            model = self._workshop.load(StoredModel(desired.model, bundle_dir))
+        except EdgeAgentError as error:
+            raise _RejectedModelError(str(error)) from error
+        try:
+            # A bundle that has passed both windows on this line before is wanted back at once.
+            if not was_good:
+                self._watch_shadow(desired, model)
+            self._take_over(desired, model, num_parts=0 if was_good else desired.canary_parts)
+        finally:
+            if self._active is not model:
+                model.detector.close()
+        self._store.collect_garbage()
+
+    def _obtain(self, desired: DesiredModel) -> Path:
+        self._show(desired, ModelPhase.DOWNLOADING)
+        stored = self._store.find(desired.model.bundle_id)
+        if stored is not None:
+            self._source.confirm(desired.model)
+            return stored
+        unpacked = self._source.fetch(desired.model, into=self._store.incoming)
+        self._show(desired, ModelPhase.VERIFYING)
+        try:
+            bundle_id = read_manifest(unpacked).bundle_id
+        except ContractError as error:
+            raise _RejectedModelError(str(error)) from error
+        if bundle_id != desired.model.bundle_id:
+            raise _RejectedModelError(f"archive holds bundle {bundle_id}")
+        return self._store.install(unpacked)
+
+    def _check(self, desired: DesiredModel, bundle_dir: Path) -> None:
+        try:
+            self._workshop.check(bundle_dir, on_phase=lambda phase: self._show(desired, phase))
+        except UpdateError as error:
+            raise _RejectedModelError(str(error)) from error
+
+    # --- shadow ------------------------------------------------------------------------------
+
+    def _watch_shadow(self, desired: DesiredModel, model: LoadedModel) -> None:
+        """Let the new model look at live parts; raises if it may not take over."""
+        self._show(desired, ModelPhase.SHADOW)
+        window = ShadowWindow(desired.shadow_parts, self._limits)
+        active = self._active
+        while active is not None and not window.is_over:
+            cycle = self._next_picture(desired)
+            if cycle is not None and cycle.model == active.ref:
+                try:
+                    window.add(disagrees=self._second_look(cycle, active, model))
+                except EdgeAgentError as error:
+                    raise _RejectedModelError(f"shadow: {error}") from error
+        if cause := window.fault():
+            raise _RejectedModelError(f"shadow: {cause}")
+
+    def _second_look(self, cycle: CycleOutcome, judge: LoadedModel, other: LoadedModel) -> bool:
+        """Let a second model look at a judged part; whether its verdict would be another."""
+        look = second_look(cycle, judge.detector, other.detector)
+        if look.sees_other_boxes:
+            self._hooks.keep_picture(cycle, HardReason.SHADOW_DISAGREEMENT)
+        return look.judges_otherwise
+
+    # --- swap and canary ---------------------------------------------------------------------
+
+    def _take_over(self, desired: DesiredModel, model: LoadedModel, *, num_parts: int) -> None:
+        with self._changed:
+            before = [part for part in self._facts if part.model == _ref(self._active)]
+        self._store.open_trial(desired.model)
+        try:
+            old = self._swap(model)
+        except SwapError:
+            self._store.close_trial()
+            raise
+        self._show(desired, ModelPhase.CANARY)
+        known = set(model.detector.categories)
+        known &= set(old.detector.categories if old else ())
+        window = CanaryWindow(num_parts, before, known, self._limits)
+        try:
+            cause = self._watch_canary(desired, window, model, old)
+        except _SupersededError:
+            self._leave_canary(desired, model, old)
+            raise
+        if cause is not None:
+            self._roll_back(desired, old, cause)
+            return
+        self._store.promote(desired.model)
+        self._succeed(desired)
+        if old is not None:
+            old.detector.close()
+
+    def _watch_canary(
+        self,
+        desired: DesiredModel,
+        window: CanaryWindow,
+        model: LoadedModel,
+        old: LoadedModel | None,
+    ) -> str | None:
+        """Watch the new model judge; the cause to go back, or None when it did well."""
+        seen = self._num_facts
+        while not window.is_over:
+            cycle = self._next_picture(desired)
+            with self._changed:
+                fresh = list(self._facts)[max(len(self._facts) - (self._num_facts - seen), 0) :]
+                seen = self._num_facts
+            for part in fresh:
+                if part.model == model.ref:
+                    window.add(part)
+            if old is not None and cycle is not None and cycle.model == model.ref:
+                window.compare(disagrees=self._look_back(cycle, model, old))
+            if cause := window.fault():
+                return f"canary: {cause}"
+        return None
+
+    def _look_back(self, cycle: CycleOutcome, model: LoadedModel, old: LoadedModel) -> bool:
+        try:
+            return self._second_look(cycle, model, old)
+        except EdgeAgentError:
+            return False  # the old model's trouble says nothing about the new one
+
+    def _roll_back(self, desired: DesiredModel, old: LoadedModel | None, cause: str) -> None:
+        if old is not None:
+            self._swap(old)
+        self._store.quarantine(desired.model, cause)
+        self._hooks.note("model_rolled_back", cause)
+        self._show(desired, ModelPhase.ROLLED_BACK, cause)
+
+    def _leave_canary(
+        self, desired: DesiredModel, model: LoadedModel, old: LoadedModel | None
+    ) -> None:
+        # Neither good nor bad: the last good one runs on, here and after a restart.
+        self._store.close_trial()
+        if old is not None and not self._is_stopping:
+            self._swap(old)
+            self._hooks.note("model_rolled_back", f"{model.ref.name}: something else is wanted")
+            self._show(desired, ModelPhase.ACTIVE)
+
+    def _swap(self, model: LoadedModel) -> LoadedModel | None:
+        before = self._active
+        self._host.swap(model, timeout_s=self._swap_timeout_s)
+        self._active = model
+        return before
+
+    # --- waiting and telling -----------------------------------------------------------------
+
+    def _next_picture(self, desired: DesiredModel) -> CycleOutcome | None:
+        """The oldest picture that waits for a second look; None after a while without one.
+
+        Raises:
+            _SupersededError: the cloud wants something else, or the agent stops.
+        """
+        with self._changed:
+            if not self._pictures:
+                self._changed.wait(POLL_S)
+            wanted = self._wanted
+            is_paused = wanted is not None and wanted.mode is FollowMode.PAUSE
+            if self._is_stopping or is_paused or (wanted and wanted.model != desired.model):
+                raise _SupersededError
+            cycle = self._pictures.popleft() if self._pictures else None
+        return cycle if cycle and cycle.frame and cycle.detections else None
+
+    def _show(self, desired: DesiredModel, phase: ModelPhase, error: str = "") -> None:
+        status = UpdateStatus(phase, desired, error[:500])
+        if status == self._status:
+            return
+        self._status = status
+        logger.info("update", extra={"phase": str(phase), "release": desired.model.release})
+        self._hooks.on_change()
+
+    def _succeed(self, desired: DesiredModel) -> None:
+        self._num_retries = 0
+        self._hooks.note("model_active", f"release {desired.model.release}")
+        self._show(desired, ModelPhase.ACTIVE)
+
+    def _fail(self, desired: DesiredModel, cause: str, *, retry_s: float | None = None) -> None:
+        if cause != self._status.error:
+            self._hooks.note("model_refused", f"release {desired.model.release}: {cause}")
+        self._show(desired, ModelPhase.FAILED, cause)
+        if retry_s is not None:
+            self._retry_after(retry_s)
+
+    def _wait_for_server(self, desired: DesiredModel, cause: str) -> None:
+        # Not a failure: the rollout waits for this cell while the network is away.
+        self._show(desired, ModelPhase.DOWNLOADING, cause)
+        self._retry_after(min(FIRST_RETRY_S * 2**self._num_retries, RETRY_CAP_S))
+        self._num_retries = min(self._num_retries + 1, 10)
+
+    def _retry_after(self, seconds: float) -> None:
+        self._retry_ns = self._now_ns() + int(seconds * NS_PER_S)
+
+    def _now_ns(self) -> int:
+        return self._clock.monotonic_ns()
+
+
+def _ref(model: LoadedModel | None) -> ModelRef | None:
+    return model.ref if model else None
