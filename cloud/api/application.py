@@ -35,13 +35,6 @@ ROUTERS = (
     rollouts.router,
     audit.router,
     dead_letters.router,
-    review.router,
-    categories.router,
-    snapshots.router,
-    retrainings.router,
-    releases.router,
-    rollouts.router,
-    audit.router,
     sessions.router,
     health.router,
 )
