@@ -13,6 +13,7 @@ from simulators.broker_link import BrokerAddress
 from simulators.camera import CameraFault, MjpegCamera, SpoolCamera
 from simulators.cell import SimulatedCell
 from simulators.dataset import DatasetPlan, write_dataset
+from simulators.demo.cli import demo
 from simulators.drift import DriftSchedule
 from simulators.errors import SimulatorError
 from simulators.faults import NetworkProxy, send_garbage
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 faults = typer.Typer(no_args_is_help=True, help="Inject faults into real processes and brokers.")
 app.add_typer(faults, name="faults")
+app.command()(demo)
 
 Broker = Annotated[str, typer.Option(help="The cell's MQTT broker, host:port.")]
 Cell = Annotated[str, typer.Option(help="Address of the cell: site/area/line/cell.")]

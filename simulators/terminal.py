@@ -80,13 +80,13 @@ def report_statistics(figures: dict[str, PlcStatistics], *, as_json: bool) -> No
 
 
 def stop_requested() -> threading.Event:
-    """An event that Ctrl-C or SIGTERM sets."""
+    """An event that Ctrl-C, SIGTERM or a closed terminal sets."""
     stop = threading.Event()
 
     def _set(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _set)
     return stop
 
