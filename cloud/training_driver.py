@@ -5,6 +5,7 @@ again from its checkpoint, or says why it failed.
 """
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,6 @@ from cloud.training_process import (
     EVENTS_NAME,
     LOG_NAME,
     REPORT_NAME,
-    WORK_FOLDER,
     Event,
     EventTail,
     TrainingProcess,
@@ -49,6 +49,7 @@ MAX_STARTS = 2
 MIN_TIMEOUT_S = 900.0
 """Below this a small budget would leave no time for Spark's start, export and evaluation."""
 PERIOD_S = 0.5
+LAST_WORDS = ("done", "error")
 
 
 class RunFailedError(CloudError):
@@ -214,6 +215,7 @@ class TrainingDriver:
 
     def _start_process(self, run_id: str, folder: Path, tail: EventTail) -> TrainingProcess:
         tail.skip()
+        shutil.rmtree(folder / BUNDLE_FOLDER, ignore_errors=True)  # of a start that did not finish
         with self._changing(run_id) as row:
             parameters = dict(row.parameters or {})
             parameters["starts"] = parameters.get("starts", 0) + 1
@@ -239,7 +241,7 @@ class TrainingDriver:
             for event in tail.read():
                 if event["event"] == "progress":
                     progress = event
-                else:
+                elif event["event"] in LAST_WORDS:
                     last = event
             if progress is not None:
                 with self._changing(run.run_id) as row:
@@ -291,7 +293,7 @@ class TrainingDriver:
     def _judge(self, run: TrainingRun) -> None:
         """Compare, and make a candidate of what passed every gate."""
         folder = Path(run.directory)
-        report_path = folder / WORK_FOLDER / REPORT_NAME
+        report_path = folder / REPORT_NAME
         report = read_report(report_path)
         bundle = folder / BUNDLE_FOLDER
         gates = judge(report, self._gates, num_golden=len(read_manifest(bundle).golden))

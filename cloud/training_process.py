@@ -22,7 +22,6 @@ EVENTS_NAME = "events.jsonl"
 LOG_NAME = "train.log"
 REPORT_NAME = "report.json"
 BUNDLE_FOLDER = "bundle"
-WORK_FOLDER = "work"
 PROGRAM = "sightline-train"
 GRACE_S = 8.0
 """Spark's JVM needs a few seconds to let go of its executors."""
@@ -68,7 +67,7 @@ def arguments(
         "run",
         *("--snapshot", snapshot_url),
         *("--bundle", str(run_dir / BUNDLE_FOLDER)),
-        *("--run", str(run_dir / WORK_FOLDER)),
+        *("--run", str(run_dir)),
         *("--init", init),
         *("--budget", settings.budget),
         *("--master", settings.master),

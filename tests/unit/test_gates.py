@@ -106,6 +106,19 @@ def test_quantization_is_judged_per_class_too() -> None:
     assert "scratch" in report.reason
 
 
+def test_one_box_lost_to_quantization_is_forgiven_but_not_two() -> None:
+    float_model = evaluation({"bolt": (1.0, 1.0), "torn_label": (1.0, 1.0)}, boxes=10)
+    one = evaluation({"bolt": (1.0, 1.0), "torn_label": (0.9, 0.9)}, boxes=10)
+    two = evaluation({"bolt": (1.0, 1.0), "torn_label": (0.8, 0.8)}, boxes=10)
+    assert gates_for(one, running=None, float_model=float_model).passed
+    assert refusing(gates_for(two, running=None, float_model=float_model)) == ["int8"]
+
+
+def test_a_run_that_was_not_judged_on_the_locked_split_is_refused() -> None:
+    report = RunReport(candidate=BETTER, float=BETTER, split="val")
+    assert refusing(judge(report, GateSettings(), num_golden=1)) == ["enough pictures"]
+
+
 def test_what_was_not_measured_does_not_pass() -> None:
     report = judge(RunReport(candidate=BETTER), GateSettings(), num_golden=0)
     assert refusing(report) == ["int8", "golden"]

@@ -1,7 +1,6 @@
 """Stands in for ``sightline-train run``: its arguments, events, report and bundle, no training.
 
-``--init`` is where a test says what happens: a file ``behaviour.json`` beside the fake's working
-folder would outlive the run, so the environment variable FAKE_TRAINER carries it.
+The environment variable FAKE_TRAINER says what goes wrong.
 """
 
 import argparse
@@ -31,8 +30,9 @@ def main() -> int:
     arguments = parser.parse_args()
     behaviour = os.environ.get("FAKE_TRAINER", "good")
     run = Path(arguments.run)
-    is_second = run.exists()
-    run.mkdir(parents=True, exist_ok=True)
+    marker = run / "checkpoint"
+    is_second = marker.exists()
+    marker.touch()
     say(event="progress", stage="fit", step=1, steps=2, loss=1.5, map50=0.4)
     sys.stderr.write("warming up\n")
     sys.stderr.flush()
