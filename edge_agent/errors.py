@@ -76,3 +76,10 @@ class UnknownNameError(EdgeAgentError):
 
 class ReleaseUnavailableError(UpdateError):
     """The release cannot be had now (no network, server error): try again later."""
+
+
+class UnreadablePictureError(EdgeAgentError):
+    """What somebody sent is no picture that may be decoded (HTTP 422)."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"picture cannot be used: {cause}")

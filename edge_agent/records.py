@@ -36,7 +36,7 @@ def inspection_of(
         is_partial=cycle.is_partial,
         result_state=cycle.result_state,
         reasons=cycle.part_reasons if is_last else cycle.reasons,
-        detections=_records(cycle),
+        detections=detection_records(cycle),
         recipe_id=cycle.recipe.recipe_id,
         recipe_version=cycle.recipe.version,
         model=cycle.model,
@@ -71,7 +71,8 @@ def encode_picture(
     )
 
 
-def _records(cycle: CycleOutcome) -> tuple[DetectionRecord, ...]:
+def detection_records(cycle: CycleOutcome) -> tuple[DetectionRecord, ...]:
+    """Every box that is strong enough to be worth a line in the record, best first."""
     if cycle.detections is None:
         return ()
     kept = cycle.detections.at_least(RECORDED_SCORE)
