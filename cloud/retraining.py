@@ -92,6 +92,30 @@ class Retraining:
         """What the policy would say now, for people to read."""
         return self._decide(RetrainingTrigger.LABELS)
 
+    def state(self) -> LearningState:
+        """What the policy decides on, as it is now."""
+        with self._database.read() as session:
+            newest = session.scalars(_newest_first().limit(1)).one_or_none()
+            used = session.scalars(
+                select(TrainingRun.snapshot_id).where(TrainingRun.state.in_(TRIED))
+            ).all()
+            parents = dict(session.execute(select(Snapshot.snapshot_id, Snapshot.parent)).all())
+        current = self._registry.current()
+        known = {category["name"] for category in current.categories} if current else set()
+        labels = self._datasets.new_labels(already_used=_with_ancestors(used, parents))
+        had_setback = newest is not None and newest.state not in {*OPEN, RunState.SUCCEEDED}
+        return LearningState(
+            has_base=bool(parents),
+            is_running=newest is not None and newest.state in OPEN,
+            num_new_labels=labels.num_images,
+            boxes_per_new_category={
+                name: count
+                for name, count in labels.boxes_per_category.items()
+                if name not in known
+            },
+            last_setback_at=newest.finished_at if newest and had_setback else None,
+        )
+
     def cancel(self, run_id: str, *, actor: str) -> TrainingRun:
         """End a run; its process is gone within seconds.
 
@@ -149,7 +173,7 @@ class Retraining:
 
     def _enqueue(self, trigger: RetrainingTrigger, actor: str) -> TrainingRun:
         with self._requesting:
-            state = self._state()
+            state = self.state()
             if state.is_running or not state.has_base:
                 raise ConflictError(
                     decide(
@@ -172,36 +196,13 @@ class Retraining:
         return run
 
     def _decide(self, trigger: RetrainingTrigger) -> Decision:
-        return decide(self._state(), self._policy(), trigger=trigger, now=self._now())
+        return decide(self.state(), self._policy(), trigger=trigger, now=self._now())
 
     def _policy(self) -> RetrainingPolicy:
         return RetrainingPolicy(
             min_new_labels=self._settings.min_new_labels,
             min_per_new_category=self._settings.min_per_new_category,
             cool_down=timedelta(seconds=self._settings.cool_down_s),
-        )
-
-    def _state(self) -> LearningState:
-        with self._database.read() as session:
-            newest = session.scalars(_newest_first().limit(1)).one_or_none()
-            used = session.scalars(
-                select(TrainingRun.snapshot_id).where(TrainingRun.state.in_(TRIED))
-            ).all()
-            parents = dict(session.execute(select(Snapshot.snapshot_id, Snapshot.parent)).all())
-        current = self._registry.current()
-        known = {category["name"] for category in current.categories} if current else set()
-        labels = self._datasets.new_labels(already_used=_with_ancestors(used, parents))
-        had_setback = newest is not None and newest.state not in {*OPEN, RunState.SUCCEEDED}
-        return LearningState(
-            has_base=bool(parents),
-            is_running=newest is not None and newest.state in OPEN,
-            num_new_labels=labels.num_images,
-            boxes_per_new_category={
-                name: count
-                for name, count in labels.boxes_per_category.items()
-                if name not in known
-            },
-            last_setback_at=newest.finished_at if newest and had_setback else None,
         )
 
 
