@@ -36,9 +36,9 @@ def broker_port(request: pytest.FixtureRequest) -> int:
 
 def retained(port: int, topic: str) -> DesiredModel:
     """Wait for what a cell finds on its topic when it connects now."""
-    message = subscribe.simple(topic, qos=1, port=port, protocol=mqtt.MQTTv5)
+    message = subscribe.simple(topic, qos=1, port=port, protocol=mqtt.MQTTv5)  # type: ignore[no-untyped-call]
     assert isinstance(message, mqtt.MQTTMessage)
-    return DesiredModel.from_bytes(message.payload)
+    return DesiredModel.from_bytes(bytes(message.payload))
 
 
 @pytest.mark.timeout(60)
