@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_agent.errors import NotReadyError, SwapError, UnknownNameError
 from edge_agent.mailbox import (
@@ -17,8 +17,14 @@ from edge_agent.picture_queue import PictureQueue
 from edge_agent.ports import Clock, CycleOutcome, Health, LoadedModel, PictureRequest
 from edge_agent.recipes import RecipeBook
 from edge_agent.recorder import Occurrence, Recorder
+from edge_agent.station import Station
 from models.contract.messages import Command, DesiredRecipe, StationEvent, StationState
 
+WHY_NOT_READY = {
+    StationState.PREOPERATIONAL: "no recipe is selected",
+    StationState.INITIALIZED: "waiting for camera, model or recorder",
+    StationState.HALTED: "stopped by command",
+}
 INSPECTING = frozenset({StationState.READY, StationState.SINGLE_EXECUTION})
 
 
@@ -58,6 +64,27 @@ class InspectionAccess:
         self._book = book
         self._recorder = recorder
         self._clock = clock
+
+    # --- the inspection thread's side --------------------------------------------------------
+
+    def show(
+        self, station: Station, *, model: LoadedModel | None, is_connected: bool, now_ns: int
+    ) -> None:
+        """Say how things stand."""
+        recipe, state, alarms = station.recipe, station.state, station.alarms
+        self.snapshot = Snapshot(
+            station_state=state,
+            is_connected=is_connected,
+            recipe_id=recipe.recipe_id if recipe else None,
+            recipe_version=recipe.version if recipe else None,
+            model=model,
+            text=alarms[0].cause if alarms else WHY_NOT_READY.get(state, ""),
+            seen_ns=now_ns,
+        )
+
+    def show_model(self, model: LoadedModel) -> None:
+        """Another model judges."""
+        self.snapshot = replace(self.snapshot, model=model)
 
     # --- CloudInbox --------------------------------------------------------------------------
 

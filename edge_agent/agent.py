@@ -12,21 +12,27 @@ from edge_agent.adapters.cameras import make_camera
 from edge_agent.adapters.mqtt_connection import BrokerAccess
 from edge_agent.adapters.mqtt_plc import MqttPlcLink
 from edge_agent.adapters.mqtt_uplink import MqttUplink, UplinkLimits
-from edge_agent.assembly import Core, World, assemble
-from edge_agent.boot import boot_model, open_store
+from edge_agent.adapters.tuf_client import TufClient
+from edge_agent.adapters.workshop import ModelWorkshop
+from edge_agent.assembly import World, assemble
+from edge_agent.boot import boot_model, loading_of, open_store
 from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.errors import ConfigurationError
 from edge_agent.frame_ring import FrameRing
 from edge_agent.mailbox import Mailbox
 from edge_agent.miner import HardExampleRules, Miner
+from edge_agent.model_store import ModelStore
 from edge_agent.outbox import SqliteOutbox
 from edge_agent.outbox_rows import OutboxLimits
+from edge_agent.ports import LoadedModel
 from edge_agent.recipes import RecipeBook
-from edge_agent.recorder import Learning
+from edge_agent.recorder import HardPicture, Learning
 from edge_agent.sections import MqttSettings
 from edge_agent.service import ServiceManager
 from edge_agent.settings import Settings
 from edge_agent.telemetry import Telemetry
-from models.contract.messages import DesiredModel, Reported
+from edge_agent.updater import Updater, UpdaterHooks, UpdateStatus
+from models.contract.messages import DesiredModel, Reported, StationEvent
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +61,8 @@ class Agent:
         self._cell = settings.cell.address
         self._telemetry = Telemetry()
         book = RecipeBook.read(settings.recipe.path, settings.recipe.store)
-        self._store = open_store(settings)
-        model = boot_model(settings, self._store, book.choose(settings.recipe.selected))
+        store = open_store(settings)
+        model = boot_model(settings, store, book.choose(settings.recipe.selected))
         self._outbox = SqliteOutbox(
             settings.outbox.path,
             cell=self._cell,
@@ -67,6 +73,7 @@ class Agent:
             ),
         )
         self._link: MqttPlcLink | None = None
+        learning = Learning(self._make_miner(), FrameRing(settings.hard_examples.num_recent))
         world = World(
             boot_id=self._boot_id,
             clock=self._clock,
@@ -74,13 +81,16 @@ class Agent:
             model=model,
             book=book,
             outbox=self._outbox,
-            learning=Learning(self._make_miner(), FrameRing(settings.hard_examples.num_recent)),
+            learning=learning,
             make_link=self._make_link,
             telemetry=self._telemetry,
         )
         self._core = assemble(settings, world)
         self._core.access.is_live = self.is_live
-        self._uplink = self._make_uplink(self._core) if settings.uplink.enabled else None
+        self._updater = self._make_updater(store, model) if settings.update.enabled else None
+        if self._updater is not None:
+            learning.observers.append(self._updater)
+        self._uplink = self._make_uplink() if settings.uplink.enabled else None
         self._watch_figures()
 
     def run(self, stop: threading.Event) -> bool:
@@ -125,6 +135,9 @@ class Agent:
         self._core.start()
         if self._link is not None:
             self._link.start()
+        if self._updater is not None:
+            self._updater.start()
+            running.callback(self._updater.stop)
 
     # --- parts -------------------------------------------------------------------------------
 
@@ -135,19 +148,44 @@ class Agent:
         )
         return self._link
 
-    def _make_uplink(self, core: Core) -> MqttUplink:
+    def _make_uplink(self) -> MqttUplink:
         uplink = self._settings.uplink
         return MqttUplink(
             access=self._broker_access(uplink, "uplink", UPLINK_SESSION_S),
             cell=self._cell,
             outbox=self._outbox,
-            inbox=core.access,
+            inbox=self._core.access,
             on_model=self._on_desired_model,
             report=self._report,
             monotonic_ns=self._clock.monotonic_ns,
             limits=UplinkLimits(
                 records=uplink.batch_size, resend_s=uplink.resend_s, report_s=uplink.report_s
             ),
+        )
+
+    def _make_updater(self, store: ModelStore, model: LoadedModel | None) -> Updater:
+        settings, access, recorder = self._settings.update, self._core.access, self._core.recorder
+        if settings.root is None:
+            raise ConfigurationError("update.root is missing: the trusted root.json")
+        hooks = UpdaterHooks(
+            on_change=self._report_now,
+            note=lambda code, text: access.post_event(StationEvent(code=code, text=text[:500])),
+            keep_picture=lambda cycle, reason: recorder.post_picture(HardPicture(cycle, reason)),
+        )
+        return Updater(
+            store=store,
+            source=TufClient(
+                settings.base_url,
+                root=settings.root,
+                folder=settings.work,
+                timeout_s=settings.timeout_s,
+            ),
+            host=access,
+            active=model,
+            workshop=ModelWorkshop(loading_of(self._settings)),
+            clock=self._clock,
+            hooks=hooks,
+            swap_timeout_s=settings.swap_timeout_s,
         )
 
     def _make_miner(self) -> Miner:
@@ -176,15 +214,26 @@ class Agent:
         )
 
     def _on_desired_model(self, desired: DesiredModel) -> None:
-        logger.info("model desired", extra={"release": desired.model.release})
+        if self._updater is not None:
+            self._updater.desire(desired)
+
+    def _report_now(self) -> None:
+        if self._uplink is not None:
+            self._uplink.report_now()
 
     def _report(self) -> Reported:
         snapshot, counts = self._core.access.snapshot, self._outbox.counts()
+        status = self._updater.status if self._updater else UpdateStatus()
+        desired = status.desired
         return Reported(
             cell=str(self._cell),
             boot_id=self._boot_id,
             agent_version=version("sightline"),
             model=snapshot.model.ref if snapshot.model else None,
+            desired=desired.model if desired else None,
+            rollout_id=desired.rollout_id if desired else None,
+            phase=status.phase,
+            error=status.error,
             recipe_id=snapshot.recipe_id,
             recipe_version=snapshot.recipe_version,
             outbox_records=counts.records,

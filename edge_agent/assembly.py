@@ -19,6 +19,7 @@ from edge_agent.picture_queue import PictureQueue
 from edge_agent.ports import Camera, Clock, LoadedModel, Outbox, PlcLink
 from edge_agent.recipes import RecipeBook
 from edge_agent.recorder import Learning, Recorder
+from edge_agent.repairs import Repairs
 from edge_agent.settings import Settings
 from edge_agent.station import Station
 from edge_agent.telemetry import Telemetry
@@ -115,7 +116,10 @@ def assemble(settings: Settings, world: World) -> Core:
     access = InspectionAccess(
         mailbox=mailbox, pictures=pictures, book=world.book, recorder=recorder, clock=clock
     )
+    slot.on_swap = access.show_model
     slot.show()
+    if world.model is not None:
+        access.show_model(world.model)
     controls.use(recipe)
     wiring = Wiring(
         clock=clock,
@@ -146,14 +150,14 @@ def assemble(settings: Settings, world: World) -> Core:
             telemetry=world.telemetry,
             clock=clock,
         ),
+        repairs=Repairs(
+            station=station,
+            controls=controls,
+            vision=vision,
+            clock=clock,
+            pause_s=timing.reconnect_s,
+        ),
         telemetry=world.telemetry,
     )
-    inspection = Inspection(
-        wiring,
-        Timing(
-            grab_timeout_s=settings.camera.grab_timeout_s,
-            hold_result_s=timing.hold_result_s,
-            reconnect_s=timing.reconnect_s,
-        ),
-    )
+    inspection = Inspection(wiring, Timing(settings.camera.grab_timeout_s, timing.hold_result_s))
     return Core(station, access, link, vision, recorder, journal, inspection, mailbox)

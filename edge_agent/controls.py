@@ -86,8 +86,8 @@ class Controls:
     def use(self, recipe: Recipe) -> None:
         """Select a recipe and say so."""
         self._station.recipe = recipe
-        for name in unknown_forbidden(recipe, self.categories or ()):
-            logger.warning("forbidden category unknown to the model", extra={"category": name})
+        if self.categories is not None and (blind := unknown_forbidden(recipe, self.categories)):
+            logger.warning("not checked, unknown to the model", extra={"defects": blind})
         self.note("recipe_selected", f"{recipe.recipe_id} v{recipe.version}")
 
     def note(self, code: str, text: str = "") -> None:

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from math import ceil
 
-from edge_agent.access import InspectionAccess, Snapshot
+from edge_agent.access import InspectionAccess
 from edge_agent.announcer import Announcer
 from edge_agent.clock import NS_PER_MS, NS_PER_S
 from edge_agent.controls import Controls
@@ -37,8 +37,8 @@ from edge_agent.model_slot import ModelSlot
 from edge_agent.outcomes import outcome_of
 from edge_agent.picture_desk import PictureDesk
 from edge_agent.ports import Clock, CycleOutcome, PlcLink
-from edge_agent.recorder import STORAGE, Recorder
-from edge_agent.repairs import Repairs, alarm_of
+from edge_agent.recorder import Recorder
+from edge_agent.repairs import Repairs
 from edge_agent.station import Station
 from edge_agent.telemetry import Telemetry
 from edge_agent.vision import CAMERA, VisionWorker, fault_code, picture_taken
@@ -49,7 +49,6 @@ from models.contract.messages import (
     ReasonCode,
     Rejection,
     ResultAck,
-    StationState,
     Trigger,
     TriggerAck,
 )
@@ -85,6 +84,7 @@ class Wiring:
     access: InspectionAccess
     slot: ModelSlot
     desk: PictureDesk
+    repairs: Repairs
     telemetry: Telemetry
 
 
@@ -94,7 +94,6 @@ class Timing:
 
     grab_timeout_s: float
     hold_result_s: float
-    reconnect_s: float
 
 
 class Inspection:
@@ -104,13 +103,11 @@ class Inspection:
         self._w = wiring
         self._timing = timing
         self._station = wiring.station
-        self._repairs = Repairs(int(timing.reconnect_s * NS_PER_S))
         self._is_acquired = False
         self._is_connected = False
         self._is_stopping = False
         self._result_expiry_s = ceil(timing.hold_result_s)
         self._thread = threading.Thread(target=self._run, name="inspection", daemon=True)
-        wiring.controls.on_reset = self._hurry_repairs
 
     def start(self) -> None:
         """Open the camera and begin to answer triggers."""
@@ -130,9 +127,7 @@ class Inspection:
     # --- the loop ----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._station.hold(CAMERA, on=True)
-        self._repairs.plan(CAMERA, self._now_ns(), at_once=True)
-        self._w.slot.show()
+        self._w.repairs.open_camera()
         while not (self._is_stopping and self._station.execution is None):
             event = self._w.mailbox.take(self._wait_s())
             if event is not None:
@@ -157,9 +152,10 @@ class Inspection:
             case PictureDone():
                 self._w.vision.finished_one()
                 self._w.desk.finish(event)
-                self._on_fault(event.fault)
+                self._w.repairs.take_in(event.fault)
             case Recovered():
-                self._on_recovered(event)
+                self._w.vision.finished_one()
+                self._w.repairs.finish(event)
             case SwapRequest():
                 self._w.slot.request(event)
             case CloudRecipe():
@@ -170,7 +166,7 @@ class Inspection:
                 self._is_connected = event.is_connected
                 self._w.announcer.announce(self._w.slot.ref, force=event.is_connected)
             case StorageChanged():
-                self._on_storage(event.alarm)
+                self._w.repairs.storage_changed(event.alarm)
             case Stop():
                 self._is_stopping = True
                 self._station.halt()
@@ -187,8 +183,8 @@ class Inspection:
             self._w.controls.note("no_result_ack", f"trigger {due.given_up.trigger_id}")
         if due.aborted is not None:
             self._w.controls.note_aborted(due.aborted)
-        if self._w.vision.is_idle and (code := self._repairs.take_due(now_ns)):
-            self._w.vision.recover(code, self._w.slot.active, self._station.recipe)
+        if self._w.vision.is_idle:
+            self._w.repairs.try_due(self._w.slot.active)
 
     def _between_events(self) -> None:
         station, w = self._station, self._w
@@ -201,12 +197,16 @@ class Inspection:
         station.hold("model", on=w.slot.active is None)
         if w.mailbox.is_empty():
             w.announcer.announce(w.slot.ref)
-        self._show_snapshot()
+        if station.state is not w.access.snapshot.station_state:
+            w.telemetry.show_state(station.state)
+        w.access.show(
+            station, model=w.slot.active, is_connected=self._is_connected, now_ns=self._now_ns()
+        )
 
     def _wait_s(self) -> float:
         times = [self._w.announcer.next_ns(), self._station.next_due_ns()]
         if self._w.vision.is_idle:
-            times.append(self._repairs.next_ns())
+            times.append(self._w.repairs.next_ns())
         if self._station.execution is not None:
             times.append(_answer_by_ns(self._station.execution))
         first_ns = min(time for time in times if time is not None)
@@ -292,7 +292,7 @@ class Inspection:
                 self._answer_late(execution)
             else:
                 self._answer(execution, _fault_report(event.fault))
-        self._on_fault(event.fault)
+        self._w.repairs.take_in(event.fault)
 
     def _answer_late(self, execution: Execution) -> None:
         self._w.telemetry.count_late()
@@ -331,52 +331,6 @@ class Inspection:
     def _send_result(self, result: PlcResult) -> None:
         self._w.link.send(Channel.RESULT, result, expiry_s=self._result_expiry_s)
 
-    # --- faults ------------------------------------------------------------------------------
-
-    def _on_fault(self, fault: StationFault | None) -> None:
-        if fault is None:
-            return
-        code = fault_code(fault)
-        self._repairs.plan(code, self._now_ns())
-        if self._station.raise_fault(alarm_of(code, fault)):
-            self._w.controls.note(f"alarm_{code}", str(fault))
-
-    def _on_recovered(self, event: Recovered) -> None:
-        self._w.vision.finished_one()
-        if event.fault is not None:
-            self._on_fault(event.fault)
-            return
-        if event.code == CAMERA:
-            self._station.hold(CAMERA, on=False)
-        if self._station.clear_fault(event.code):
-            self._w.controls.note(f"recovered_{event.code}")
-
-    def _on_storage(self, alarm: Alarm | None) -> None:
-        if alarm is None:
-            self._station.clear_warning(STORAGE)
-        elif self._station.raise_warning(alarm):
-            self._w.controls.note("alarm_storage", alarm.cause)
-
-    def _hurry_repairs(self) -> None:
-        self._repairs.hurry(self._now_ns())
-
-    # --- what others see ---------------------------------------------------------------------
-
-    def _show_snapshot(self) -> None:
-        recipe, state = self._station.recipe, self._station.state
-        if state is not self._w.access.snapshot.station_state:
-            self._w.telemetry.show_state(state)
-        alarms = self._station.alarms
-        self._w.access.snapshot = Snapshot(
-            station_state=state,
-            is_connected=self._is_connected,
-            recipe_id=recipe.recipe_id if recipe else None,
-            recipe_version=recipe.version if recipe else None,
-            model=self._w.slot.active,
-            text=alarms[0].cause if alarms else _why_not_ready(state),
-            seen_ns=self._now_ns(),
-        )
-
     def _now_ns(self) -> int:
         return self._w.clock.monotonic_ns()
 
@@ -398,11 +352,3 @@ def _fault_report(fault: StationFault | None) -> CycleReport:
     is_camera = fault is not None and fault_code(fault) == CAMERA
     code = ReasonCode.CAMERA_FAULT if is_camera else ReasonCode.MODEL_FAULT
     return undecided(code, str(fault), failed=True)
-
-
-def _why_not_ready(state: StationState) -> str:
-    return {
-        StationState.PREOPERATIONAL: "no recipe is selected",
-        StationState.INITIALIZED: "waiting for camera, model or recorder",
-        StationState.HALTED: "stopped by command",
-    }.get(state, "")

@@ -1,6 +1,7 @@
 """The model that judges, and those that want to. Used on the inspection thread only."""
 
 import logging
+from collections.abc import Callable
 
 from edge_agent.controls import Controls
 from edge_agent.errors import SwapError
@@ -26,6 +27,8 @@ class ModelSlot:
         telemetry: Telemetry,
     ) -> None:
         self.active = model
+        self.on_swap: Callable[[LoadedModel], None] = lambda _model: None
+        """Told before whoever asked for the change is."""
         self._station = station
         self._controls = controls
         self._telemetry = telemetry
@@ -64,6 +67,7 @@ class ModelSlot:
         self.show()
         ref = request.model.ref
         self._controls.note("model_swapped", f"{ref.name} r{ref.release} {ref.bundle_id}")
+        self.on_swap(request.model)
         request.done.set_result(old)
 
     def close(self, request: SwapRequest | None = None) -> None:

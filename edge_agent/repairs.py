@@ -1,7 +1,13 @@
-"""Faults that the station repairs by itself: what to tell a person, and when to try again."""
+"""Faults: what a person is told, and what the station tries by itself. Inspection thread only."""
 
+from edge_agent.clock import NS_PER_S
+from edge_agent.controls import Controls
 from edge_agent.errors import StationFault
-from edge_agent.vision import CAMERA, MODEL
+from edge_agent.mailbox import Recovered
+from edge_agent.ports import Clock, LoadedModel
+from edge_agent.recorder import STORAGE
+from edge_agent.station import Station
+from edge_agent.vision import CAMERA, MODEL, VisionWorker, fault_code
 from models.contract.messages import Alarm
 
 ACTIONS = {
@@ -10,38 +16,69 @@ ACTIONS = {
 }
 
 
-def alarm_of(code: str, fault: StationFault) -> Alarm:
-    """The alarm that a fault raises."""
-    return Alarm(code=code, cause=str(fault)[:200], action=ACTIONS[code])
-
-
 class Repairs:
-    """When each broken thing is tried next. One try runs at a time."""
+    """Raises alarms and tries again, one thing at a time, until what is broken works."""
 
-    def __init__(self, pause_ns: int) -> None:
-        self._pause_ns = pause_ns
+    def __init__(
+        self,
+        *,
+        station: Station,
+        controls: Controls,
+        vision: VisionWorker,
+        clock: Clock,
+        pause_s: float,
+    ) -> None:
+        self._station = station
+        self._controls = controls
+        self._vision = vision
+        self._clock = clock
+        self._pause_ns = int(pause_s * NS_PER_S)
         self._next_ns: dict[str, int] = {}
+        controls.on_reset = self.hurry
 
-    def plan(self, code: str, now_ns: int, *, at_once: bool = False) -> None:
-        """Try to repair this after a pause."""
-        self._next_ns[code] = now_ns if at_once else now_ns + self._pause_ns
+    def open_camera(self) -> None:
+        """At the start; the station is not Ready before."""
+        self._station.hold(CAMERA, on=True)
+        self._next_ns[CAMERA] = self._clock.monotonic_ns()
 
-    def hurry(self, now_ns: int) -> None:
+    def take_in(self, fault: StationFault | None) -> None:
+        """Something broke, or nothing did (None): drop Ready, tell a person, try again later."""
+        if fault is None:
+            return
+        code = fault_code(fault)
+        self._next_ns[code] = self._clock.monotonic_ns() + self._pause_ns
+        alarm = Alarm(code=code, cause=str(fault)[:200], action=ACTIONS[code])
+        if self._station.raise_fault(alarm):
+            self._controls.note(f"alarm_{code}", alarm.cause)
+
+    def finish(self, event: Recovered) -> None:
+        """A try ended."""
+        if event.fault is not None:
+            self.take_in(event.fault)
+            return
+        self._station.hold(event.code, on=False)
+        if self._station.clear_fault(event.code):
+            self._controls.note(f"recovered_{event.code}")
+
+    def storage_changed(self, alarm: Alarm | None) -> None:
+        """The recorder cannot write, or can again (None); inspection goes on meanwhile."""
+        if alarm is None:
+            self._station.clear_warning(STORAGE)
+        elif self._station.raise_warning(alarm):
+            self._controls.note("alarm_storage", alarm.cause)
+
+    def hurry(self) -> None:
         """Try everything that is planned now."""
-        for code in self._next_ns:
-            self._next_ns[code] = now_ns
+        now_ns = self._clock.monotonic_ns()
+        self._next_ns = dict.fromkeys(self._next_ns, now_ns)
 
-    def take_due(self, now_ns: int) -> str | None:
-        """What to try now; it must be planned again if that fails."""
-        due = [code for code, at_ns in self._next_ns.items() if at_ns <= now_ns]
-        if not due:
-            return None
-        del self._next_ns[due[0]]
-        return due[0]
-
-    def is_planned(self, code: str) -> bool:
-        """Whether a try is planned."""
-        return code in self._next_ns
+    def try_due(self, model: LoadedModel | None) -> None:
+        """Begin a try whose time has come; call only while the vision thread is idle."""
+        now_ns = self._clock.monotonic_ns()
+        due = next((code for code, at_ns in self._next_ns.items() if at_ns <= now_ns), None)
+        if due is not None:
+            del self._next_ns[due]
+            self._vision.recover(due, model, self._station.recipe)
 
     def next_ns(self) -> int | None:
         """When the next try is due."""

@@ -192,8 +192,6 @@ class UpdateSettings(Section):
     """The trusted ``root.json``, brought along at installation."""
     work: Path = Path("data/updates")
     """Trusted metadata and downloads."""
-    num_threads: int = Field(default=1, ge=1, le=64)
-    """Of a model that runs in the shadow."""
     swap_timeout_s: float = Field(default=30.0, ge=0.1, le=600)
     timeout_s: float = Field(default=10.0, ge=0.5, le=600)
 
