@@ -142,7 +142,7 @@ def test_a_failure_is_explained_and_its_labels_count_again(
     assert run.state is RunState.FAILED
     assert run.error is not None
     assert cause in run.error
-    used = learning.retraining._state()
+    used = learning.retraining.state()
     assert used.num_new_labels == 3
 
 
