@@ -146,4 +146,4 @@ def _warn_without_users(context: Context) -> None:
         return
     with context.database.read() as session:
         if session.scalars(select(User.name).limit(1)).first() is None:
-            LOGGER.warning("nobody can sign in: add somebody with `sightline-cloud user add`")
+            LOGGER.warning("nobody can sign in: add somebody with `sightline-cloud user set`")

@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +13,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, select
 
+from cloud import audit
 from cloud.db.session import Database
 from cloud.db.tables import Role, Token, TokenKind, User
 from cloud.errors import BusyError, InvalidError, NotFoundError, NotSignedInError
@@ -140,7 +141,9 @@ class Accounts:
         with self._database.write() as session:
             session.execute(delete(Token).where(Token.token_hash == hash_token(token)))
 
-    def set_user(self, name: str, *, role: Role, password: str | None) -> None:
+    def set_user(
+        self, name: str, *, role: Role, password: str | None, actor: str = audit.SYSTEM
+    ) -> None:
         """Add a user, or change role and password; a change ends the user's sessions.
 
         Raises:
@@ -160,8 +163,14 @@ class Accounts:
             if password_hash is not None:
                 user.password_hash = password_hash
                 session.execute(delete(Token).where(Token.user_name == name))
+            audit.record(session, actor, "set user", name, role=role)
 
-    def deactivate(self, name: str) -> None:
+    def users(self) -> Sequence[User]:
+        """Everybody, by name."""
+        with self._database.read() as session:
+            return session.scalars(select(User).order_by(User.name)).all()
+
+    def deactivate(self, name: str, *, actor: str = audit.SYSTEM) -> None:
         """Lock a user out; the name stays for the audit log.
 
         Raises:
@@ -173,6 +182,7 @@ class Accounts:
                 raise NotFoundError("user", name)
             user.is_active = False
             session.execute(delete(Token).where(Token.user_name == name))
+            audit.record(session, actor, "lock user", name)
 
 
 class AttemptLimit:

@@ -1,27 +1,37 @@
 """``sightline-cloud``: every process and chore of the cloud."""
 
 # ruff: noqa: PLC0415 - a command loads only what it needs: `--help` must not wait for a database
+import json
 import logging
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cloud.errors import CloudError, ConfigurationError
 from cloud.logs import configure_logging
-from cloud.settings import CONFIG_VARIABLE, load_settings
+from cloud.settings import CONFIG_VARIABLE, Settings, load_settings
+from cloud.users_cli import operating_user, users
+
+if TYPE_CHECKING:
+    from cloud.db.session import Database
+    from cloud.image_store import ImageStore
 
 LOGGER = logging.getLogger("cloud.cli")
 app = typer.Typer(
     name="sightline-cloud",
     help="Gathers results, has hard images labelled, retrains and releases models.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(users, name="user")
 
 Config = Annotated[
     Path | None,
@@ -97,6 +107,123 @@ def serve(config: Config = None) -> None:
     settings = load_settings(config)
     configure_logging()
     serve(settings, _stop_on_signals())
+
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
+
+
+@app.command()
+def release(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the model bundle")],
+    config: Config = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; else the bundle's")] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="Sign it for the cells")] = False,
+    rollout: Annotated[
+        bool, typer.Option("--rollout", help="Approve it and bring it to the cells, canary first")
+    ] = False,
+) -> None:
+    """Take a bundle into the registry, for instance the baseline."""
+    from cloud.learning import LearningServices
+
+    with _parts(config) as (settings, database, images):
+        learning = LearningServices(settings, database, images)
+        actor = operating_user()
+        number = learning.registry.add(bundle, actor=actor, name=name).release
+        typer.echo(f"release {number} is a candidate")
+        if approve or rollout:
+            learning.repository.ensure()
+            learning.registry.approve(number, actor=actor)
+            typer.echo(f"release {number} is approved and signed")
+        if rollout:
+            started = learning.fleet.start_rollout(number, actor=actor)
+            typer.echo(f"rollout {started.rollout_id} goes on while `sightline-cloud serve` runs")
+
+
+@app.command()
+def rollback(
+    config: Config = None,
+    to: Annotated[
+        int | None, typer.Option(help="Release to go back to; else the one before")
+    ] = None,
+) -> None:
+    """Bring an earlier model back to every cell that follows, under a new release number."""
+    from cloud.learning import LearningServices
+
+    with _parts(config) as (settings, database, images):
+        learning = LearningServices(settings, database, images)
+        learning.repository.ensure()
+        started = learning.fleet.roll_back(actor=operating_user(), release=to)
+        typer.echo(f"rollout {started.rollout_id} of release {started.release} begins")
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="New folder for the backup")],
+    config: Config = None,
+) -> None:
+    """Copy database, pictures, models and keys, with hashes, while everything runs."""
+    from cloud.backup import back_up
+
+    with _progress() as report:
+        manifest = back_up(load_settings(config), folder, report=report)
+    rows = sum(manifest.rows.values())
+    typer.echo(f"{folder}: {rows} rows and {len(manifest.files)} files, all with their hashes")
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="Folder of a backup")],
+    config: Config = None,
+) -> None:
+    """Check a backup and put it back into empty places."""
+    from cloud.backup import restore
+
+    with _progress() as report:
+        manifest = restore(load_settings(config), folder, report=report)
+    typer.echo(f"restored {sum(manifest.rows.values())} rows and {len(manifest.files)} files")
+
+
+@app.command()
+def bench(
+    config: Config = None,
+    rows: Annotated[int, typer.Option(min=100, help="Results to send")] = 10_000,
+    database: Annotated[
+        str | None, typer.Option(help="URL of an empty database; else a passing SQLite file")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure results a second from broker to commit, beside a subscriber that only counts."""
+    from cloud.bench import measure_ingest
+
+    report = measure_ingest(load_settings(config).broker, rows=rows, database_url=database)
+    if as_json:
+        typer.echo(json.dumps(report.to_json()))
+    else:
+        typer.echo(
+            f"{report.backend}: {report.ingest_per_s:,.0f} results/s, "
+            f"{report.ratio:.2f} of a subscriber that only counts"
+        )
+
+
+@contextmanager
+def _parts(config: Path | None) -> "Iterator[tuple[Settings, Database, ImageStore]]":
+    from cloud.db.migration import check_current
+    from cloud.db.session import Database
+    from cloud.image_store import ImageStore
+
+    settings = load_settings(config)
+    with closing(Database(settings.database.url)) as database:
+        check_current(database)
+        yield settings, database, ImageStore(settings.storage.url)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("") as status:  # shows nothing where there is no terminal
+        yield status.update
 
 
 def main() -> None:
