@@ -3,7 +3,7 @@
 import logging
 import time
 from asyncio import to_thread
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from nicegui import ui
@@ -44,6 +44,10 @@ class Feed(Generic[T]):
             if not self.problem:
                 log.warning("dashboard cannot read", extra={"cause": str(error)})
             self.problem = str(error)
+        except Exception:  # the job's boundary: pages keep what they show and say that it is old
+            if not self.problem:
+                log.exception("dashboard failed to read")
+            self.problem = "the server cannot read its data: its log has the cause"
         finally:
             self._busy = False
             # The end counts, not the start: a slow database is not asked without a pause.
@@ -54,19 +58,23 @@ class Feed(Generic[T]):
         """Fetch at the next look, for instance after something was changed on the page."""
         self._due_at = 0.0
 
-    def follow(self, show: Callable[[T], Awaitable[None] | None]) -> None:
-        """Call ``show`` on this page with each new value, from now until the page is left."""
-        seen = 0
+    def follow(self, show: Callable[[T], None]) -> None:
+        """Call ``show`` on this page with each new value until the page is left.
+
+        Where somebody else looks already, the first call comes at once.
+        """
+        seen = -1
+
+        def take() -> None:
+            nonlocal seen
+            if self.revision != seen and self.value is not None:
+                seen = self.revision
+                show(self.value)
 
         async def look() -> None:
-            nonlocal seen
             await self.refresh()
-            if self.revision == seen or self.value is None:
-                return
-            seen = self.revision
-            shown = show(self.value)
-            if shown is not None:
-                await shown
+            take()
 
+        take()
         # Looking is cheap, fetching is not: half a period of delay at most.
         ui.timer(self.period_s / 2, look)

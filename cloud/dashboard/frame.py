@@ -126,18 +126,6 @@ def guarded(
     return page
 
 
-def empty(title: str, text: str, *, code: str = "") -> None:
-    """What stands where there is nothing yet: it says what to do."""
-    with ui.element("div").classes("sl-empty"):
-        with ui.element("h3"):
-            ui.label(title)
-        with ui.element("p"):
-            ui.label(text)
-        if code:
-            with ui.element("code"):
-                ui.label(code)
-
-
 def _hashed(name: str) -> str:
     """URL of a static file that changes with its content, so that browsers may keep it."""
     digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
@@ -152,10 +140,3 @@ def _read_beat(database: Database) -> Beat:
         )
     sites = sorted({cell.split("/")[0] for cell in cells})
     return Beat(site=", ".join(sites), num_pending=pending or 0)
-
-
-def verdict_text(verdict: str) -> None:
-    """A verdict as sign and word."""
-    with ui.element("span").classes(f"sl-verdict-text sl-verdict-text--{verdict}"):
-        ui.element("i").classes(f"sl-sign sl-sign--{verdict}")
-        ui.label(verdict.upper())

@@ -11,9 +11,10 @@ from cloud.dashboard import queries, wording
 from cloud.dashboard.actions import Contradictions
 from cloud.dashboard.elements import CellCard, Picture
 from cloud.dashboard.feed import Feed
-from cloud.dashboard.frame import Frame, empty, guarded, verdict_text
+from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.line_monitor import LineMonitor, LineState
 from cloud.dashboard.line_view import Json, are_all_silent, cell_card, part_url, summary
+from cloud.dashboard.pieces import empty, verdict_text
 from cloud.db.tables import Role
 from cloud.errors import CloudError
 

@@ -5,7 +5,7 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from cloud.api.context import Context
-from cloud.dashboard import line, part, results, review
+from cloud.dashboard import line, models, part, results, review, training
 from cloud.dashboard.actions import Contradictions, Publish
 from cloud.dashboard.elements import STATIC
 from cloud.dashboard.frame import STATIC_URL, Frame
@@ -34,6 +34,8 @@ def mount(app: FastAPI, context: Context, *, publish: Publish | None = None) -> 
     results.install(frame)
     part.install(frame)
     review.install(frame)
+    models.install(frame)
+    training.install(frame)
     ui.run_with(
         app,
         title="Sightline",

@@ -10,8 +10,9 @@ from nicegui import ui
 from cloud.auth import Identity
 from cloud.dashboard import queries, wording
 from cloud.dashboard.elements import Picture
-from cloud.dashboard.frame import Frame, empty, guarded, verdict_text
+from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.line_view import boxes_of, image_url
+from cloud.dashboard.pieces import empty, verdict_text
 from cloud.dashboard.result_queries import trace
 from cloud.db.tables import Annotation, Image, Release, Result, ReviewStatus
 from cloud.results import PartTrace

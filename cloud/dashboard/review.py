@@ -47,8 +47,6 @@ def install(frame: Frame) -> None:
             request, identity, title="Review", current="/review", classes="sl-page--review"
         ):
             page = ReviewPage(labeling, feed, identity, first)
-        if feed.value is not None:
-            page.show(feed.value)
         feed.follow(page.show)
 
     ui.page("/review")(guarded(frame, build))
@@ -115,7 +113,7 @@ class ReviewPage:
         self._revisions: dict[str, int] = {}
         """Revision of each picture as this browser knows it: a newer one is a conflict."""
         self._board = ReviewBoard(
-            may_label=identity.may(Role.OPERATOR), on_decide=self._decide, on_add=self._ask_category
+            may_label=identity.may(Role.QUALITY), on_decide=self._decide, on_add=self._ask_category
         )
 
     def show(self, view: Json) -> None:

@@ -1,0 +1,416 @@
+"""`/models`: every release, better or not, where it comes from and where it runs."""
+
+from asyncio import to_thread
+from collections.abc import Callable
+
+from fastapi import Request
+from nicegui import ui
+from sqlalchemy import select
+
+from cloud.api.context import Context
+from cloud.auth import Identity
+from cloud.dashboard import wording
+from cloud.dashboard.blocks import Blocks
+from cloud.dashboard.feed import Feed
+from cloud.dashboard.frame import Frame, guarded
+from cloud.dashboard.models_view import (
+    PHASES,
+    Json,
+    ModelsState,
+    models_view,
+    per_class_chart,
+)
+from cloud.dashboard.pieces import button, chip, confirm, empty, panel, skeleton, text
+from cloud.db.tables import Cell, Role, RunState, Snapshot, TrainingRun
+from cloud.errors import CloudError
+
+PERIOD_S = 1.0
+NUM_RELEASES = 50
+NUM_ROLLOUTS = 20
+
+
+def install(frame: Frame) -> None:
+    """Register the page."""
+    context = frame.context
+    feed = Feed(lambda: models_view(read_state(context)), period_s=PERIOD_S)
+
+    def build(request: Request, identity: Identity) -> None:
+        with frame.page(request, identity, title="Models", current="/models"):
+            page = ModelsPage(context, feed, identity, request.query_params.get("release", ""))
+        feed.follow(page.show)
+
+    ui.page("/models")(guarded(frame, build))
+
+
+def read_state(context: Context) -> ModelsState:
+    """Read what the page shows.
+
+    Raises:
+        UnavailableError: the database cannot be read.
+    """
+    learning = context.learning
+    releases = learning.registry.recent(limit=NUM_RELEASES)
+    newest = learning.retraining.recent(limit=1)
+    with context.database.read() as session:
+        wanted = [release.run_id for release in releases if release.run_id]
+        runs = session.scalars(select(TrainingRun).where(TrainingRun.run_id.in_(wanted))).all()
+        used = [release.lineage.get("snapshot_id") for release in releases]
+        used += [run.snapshot_id for run in runs]
+        snapshots = session.scalars(
+            select(Snapshot).where(Snapshot.snapshot_id.in_([key for key in used if key]))
+        ).all()
+        cells = session.scalars(select(Cell).order_by(Cell.cell)).all()
+    return ModelsState(
+        releases=releases,
+        runs={run.run_id: run for run in runs},
+        snapshots={snapshot.snapshot_id: snapshot for snapshot in snapshots},
+        rollouts=learning.fleet.recent(limit=NUM_ROLLOUTS),
+        cells=cells,
+        refused=next((run for run in newest if run.state is RunState.REFUSED), None),
+    )
+
+
+class ModelsPage:
+    """The page in one browser: each block is built again only when what it shows has changed."""
+
+    def __init__(self, context: Context, feed: Feed[Json], identity: Identity, chosen: str) -> None:
+        self._learning = context.learning
+        self._feed = feed
+        self._identity = identity
+        self._chosen = int(chosen) if chosen.isdigit() else 0
+        self._view: Json = {"releases": [], "cells": [], "wanted": 0, "refused": None}
+        self._blocks = Blocks()
+        self._blocks.place("refused")
+        with ui.element("div").classes("sl-split"):
+            with self._blocks.place("list", ui.element("section").classes("sl-panel sl-list")):
+                skeleton(200)
+            with ui.element("div").classes("sl-col sl-split__main"):
+                for name in ("head", "figures", "rollout", "lineage", "fleet"):
+                    self._blocks.place(name)
+                with self._blocks.place("waiting"):
+                    skeleton(420)
+
+    def show(self, view: Json) -> None:
+        """Bring the page up to date."""
+        self._view = view
+        numbers = [release["release"] for release in view["releases"]]
+        if self._chosen not in numbers:
+            self._chosen = next((n for n in numbers if n == view["wanted"]), 0) or (
+                numbers[0] if numbers else 0
+            )
+            # What waits for a decision comes first.
+            waiting = [r for r in view["releases"] if r["state"] == "candidate"]
+            self._chosen = waiting[0]["release"] if waiting else self._chosen
+        self._draw()
+
+    def _draw(self) -> None:
+        view, show = self._view, self._blocks.show
+        chosen = next((r for r in view["releases"] if r["release"] == self._chosen), None)
+        show("waiting", None if chosen else "nothing", _nothing)
+        show("refused", view["refused"], lambda: self._refused(view["refused"]))
+        show("list", [self._chosen, view["releases"]], self._releases)
+        show("fleet", view["cells"] or None, lambda: _fleet(view["cells"]))
+        if chosen is None:
+            for name in ("head", "figures", "rollout", "lineage"):
+                show(name, None, _nothing)
+            return
+        rollout, lineage = chosen["rollout"], chosen["lineage"]
+        is_open = rollout is not None and rollout["state"] in {"running", "paused"}
+        head = {key: value for key, value in chosen.items() if key != "rollout"}
+        show("head", [head, is_open], lambda: self._head(chosen, is_open))
+        judged = [chosen[key] for key in ("release", "before", "after", "gates")]
+        show("figures", judged, lambda: _judged(chosen))
+        show("rollout", rollout, lambda: _rollout(rollout))
+        show("lineage", lineage, lambda: _lineage(lineage))
+
+    def _choose(self, release: int) -> None:
+        self._chosen = release
+        ui.navigate.history.replace(f"/models?release={release}")
+        self._draw()
+
+    # --- blocks ------------------------------------------------------------------------------
+
+    def _refused(self, refused: Json) -> None:
+        with ui.element("div").classes("sl-alarm sl-alarm--unsure").style("margin: 0"):
+            ui.element("i").classes("sl-sign sl-sign--alarm")
+            with ui.element("p"):
+                text("The last training led to no release.").style("font-weight: 600")
+                text(f"{wording.sentence(refused['text'])}.")
+            ui.link("See the run", f"/training?run={refused['run_id']}").classes("sl-push")
+
+    def _releases(self) -> None:
+        with ui.element("div").classes("sl-list__head"):
+            text("Releases", "sl-h2")
+        for release in self._view["releases"]:
+            number = release["release"]
+            classes = "sl-list__item" + (" is-current" if number == self._chosen else "")
+            item = ui.element("button").classes(classes)
+            item.on("click", lambda _, chosen=number: self._choose(chosen))
+            with item:
+                with ui.element("span").classes("sl-row"):
+                    text(release["title"]).style("font-weight: 600")
+                    chip(release["state_words"], release["tone"]).classes("sl-push")
+                with ui.element("span").classes("sl-row sl-small sl-muted"):
+                    text(f"mAP {_score(release['after'])}", "sl-num")
+                    text(release["origin"])
+                with ui.element("span").classes("sl-row sl-small sl-faint"):
+                    text(release["created"])
+                    if release["num_running"]:
+                        text(f"runs on {_cells(release['num_running'])}", "sl-push")
+        if not self._view["releases"]:
+            text("None yet", "sl-muted").style("padding: 8px 16px 16px")
+
+    def _head(self, release: Json, is_rolling_out: bool) -> None:
+        with ui.element("section").classes("sl-panel sl-release"):
+            with ui.element("div"):
+                with ui.element("div").classes("sl-row"):
+                    with ui.element("h1"):
+                        text(release["title"])
+                    chip(release["state_words"], release["tone"])
+                where = (
+                    f"Runs on {_cells(release['num_running'])}"
+                    if release["num_running"]
+                    else "Runs nowhere"
+                )
+                text(
+                    f"{where}. {wording.sentence(release['origin'])} {release['created']}.",
+                    "sl-muted",
+                )
+            headline(release["before"], release["after"])
+            if self._identity.may(Role.CONTROLS):
+                with ui.element("div").classes("sl-row sl-wrap sl-push"):
+                    self._actions(release, is_rolling_out)
+
+    def _actions(self, release: Json, is_rolling_out: bool) -> None:
+        number, state = release["release"], release["state"]
+        may_release = self._identity.may(Role.ML)
+        following = sum(cell["is_following"] for cell in self._view["cells"])
+        if may_release and state != "withdrawn" and not release["is_wanted"] and not is_rolling_out:
+            button("Withdraw", lambda: self._ask_withdraw(number), kind="danger")
+        if may_release and state in {"candidate", "approved"} and not is_rolling_out:
+            button("Promote", lambda: self._ask_promote(number, following), kind="primary")
+        elif state == "rolled_out" and number < self._view["wanted"]:
+            button("Roll back to this", lambda: self._ask_roll_back(number), kind="primary")
+        if is_rolling_out:
+            rollout_id = release["rollout"]["rollout_id"]
+            button("Stop rollout", lambda: self._ask_stop(rollout_id), kind="danger")
+        if release["is_wanted"] and number > 1:
+            button("Roll back", lambda: self._ask_roll_back(None), kind="danger")
+
+    # --- doing -------------------------------------------------------------------------------
+
+    def _ask_promote(self, release: int, following: int) -> None:
+        confirm(
+            f"Promote release {release}?",
+            f"It is signed and goes to the canary first, then to the rest of {_cells(following)}. "
+            "Each cell checks it on golden pictures and runs it beside the present "
+            "model before it swaps between two parts.",
+            "Promote",
+            lambda: self._do(lambda: self._promote(release), f"Release {release} is on its way"),
+        )
+
+    def _promote(self, release: int) -> None:
+        self._learning.registry.approve(release, actor=self._identity.name)
+        self._learning.fleet.start_rollout(release, actor=self._identity.name)
+
+    def _ask_roll_back(self, release: int | None) -> None:
+        which = f"release {release}" if release else "the release before"
+        confirm(
+            f"Roll back to {which}?",
+            "All cells that follow get its bundle at once, under a new release number.",
+            "Roll back",
+            lambda: self._do(
+                lambda: self._learning.fleet.roll_back(actor=self._identity.name, release=release),
+                f"Rolling back to {which}",
+            ),
+            kind="danger",
+        )
+
+    def _ask_withdraw(self, release: int) -> None:
+        confirm(
+            f"Withdraw release {release}?",
+            "Cells can no longer install it, and nobody can roll back to it.",
+            "Withdraw",
+            lambda: self._do(
+                lambda: self._learning.registry.withdraw(release, actor=self._identity.name),
+                f"Release {release} is withdrawn",
+            ),
+            kind="danger",
+        )
+
+    def _ask_stop(self, rollout_id: str) -> None:
+        confirm(
+            "Stop this rollout?",
+            "Cells that were not told yet keep the model they have.",
+            "Stop rollout",
+            lambda: self._do(
+                lambda: self._learning.fleet.stop(rollout_id, actor=self._identity.name),
+                "The rollout is stopped",
+            ),
+            kind="danger",
+        )
+
+    async def _do(self, deed: Callable[[], object], done: str) -> None:
+        try:
+            await to_thread(deed)
+        except CloudError as error:
+            ui.notify(wording.sentence(str(error)), type="negative", timeout=8000)
+        else:
+            ui.notify(done, type="positive")
+        self._feed.expire()
+
+
+def _nothing() -> None:
+    with ui.element("section").classes("sl-panel"):
+        empty(
+            "No release yet",
+            "Register a bundle to begin with: the baseline that comes with Sightline, or one of "
+            "your own.",
+            code="sightline-cloud release models/released/plate",
+        )
+
+
+def headline(before: Json | None, after: Json | None) -> None:
+    """MAP before and after in large figures."""
+    if after is None:
+        return
+    with ui.element("div").classes("sl-headline"):
+        if before is not None:
+            with ui.element("div"):
+                text(wording.score_text(before["map50"]), "sl-headline__before sl-num")
+                text("before", "sl-label")
+            text("→", "sl-headline__arrow")
+        with ui.element("div"):
+            text(wording.score_text(after["map50"]), "sl-headline__after sl-num")
+            text(f"mAP@0.5, {after['num_images']} locked pictures", "sl-label")
+        if before is not None:
+            change = after["map50"] - before["map50"]
+            chip(f"{change:+.3f}", "ok" if change >= 0 else "bad")
+
+
+def _judged(release: Json) -> None:
+    if release["after"] is None:
+        return
+    with ui.element("div").classes("sl-pair"):
+        figures(release["before"], release["after"])
+        with panel("Gates"):
+            if not release["gates"]:
+                text("This release came in by hand; no gate has judged it.", "sl-muted")
+            for gate in release["gates"]:
+                gate_row(gate)
+
+
+def figures(before: Json | None, after: Json) -> None:
+    """Average precision of each category as bars."""
+    height = 40 + len(after["per_class"]) * (38 if before else 26)
+    with panel("Average precision of each category, on the locked set"):
+        chart = ui.echart(per_class_chart(before, after))
+        chart.style(f"height: {height}px; width: 100%")
+
+
+def gate_row(gate: Json) -> None:
+    """What one gate said, with its sign."""
+    sign, word = ("ok", "passed") if gate["passed"] else ("not_ok", "refused")
+    with ui.element("div").classes("sl-gate"):
+        ui.element("i").classes(f"sl-sign sl-sign--{sign} sl-verdict-text--{sign}")
+        with ui.element("div"):
+            text(f"{_gate_title(gate['name'])}: {word}").style("font-weight: 500")
+            text(gate["text"], "sl-muted sl-small")
+
+
+def _rollout(rollout: Json) -> None:
+    with panel("Rollout", "sl-rollout"):
+        with ui.element("div").classes("sl-row sl-rollout__state"):
+            _rollout_chip(rollout["state"])
+            waves = rollout["num_waves"]
+            if rollout["state"] == "running":
+                text(
+                    f"wave {rollout['wave'] + 1} of {waves}; a canary judges "
+                    f"{rollout['canary_parts']} parts before it counts",
+                    "sl-muted",
+                )
+            if rollout["error"]:
+                text(wording.sentence(rollout["error"]))
+        with ui.element("table").classes("sl-table sl-table--tight"), ui.element("tbody"):
+            for cell in rollout["cells"]:
+                with ui.element("tr"):
+                    _rollout_row(cell)
+
+
+def _gate_title(name: str) -> str:
+    return name.upper() if name == "int8" else wording.sentence(name)
+
+
+def _lineage(steps: list[Json]) -> None:
+    with panel("Lineage"), ui.element("ol").classes("sl-lineage"):
+        for step in steps:
+            with ui.element("li"):
+                text(step["name"], "sl-label")
+                if step.get("href"):
+                    ui.link(step["id"], step["href"]).classes("sl-code")
+                else:
+                    text(step["id"], "sl-code")
+                for fact in step["facts"]:
+                    text(fact, "sl-muted sl-small")
+
+
+def _fleet(cells: list[Json]) -> None:
+    if not cells:
+        return
+    with panel("Cells"), ui.element("table").classes("sl-table sl-table--tight"):
+        with ui.element("thead"), ui.element("tr"):
+            for head in ("Cell", "Runs", "Should run", "Mode", "Update"):
+                with ui.element("th"):
+                    text(head)
+        with ui.element("tbody"):
+            for cell in cells:
+                wanted = f"r{cell['wanted']}" if cell["wanted"] else wording.UNKNOWN
+                values = (cell["title"], cell["runs"] or wording.UNKNOWN, wanted, cell["mode"])
+                with ui.element("tr"):
+                    for value in (*values, wording.plain(cell["phase"]) or wording.UNKNOWN):
+                        with ui.element("td"):
+                            text(value)
+
+
+def _rollout_chip(state: str) -> None:
+    tone, sign = {
+        "running": ("accent", "none"),
+        "paused": ("unsure", "not_decidable"),
+        "succeeded": ("ok", "ok"),
+        "stopped": ("bad", "not_ok"),
+    }.get(state, ("", ""))
+    chip(wording.plain(state), tone, sign=sign)
+
+
+def _rollout_row(cell: Json) -> None:
+    with ui.element("td").style("width: 180px"):
+        text(cell["title"])
+    with ui.element("td").style("width: 90px").classes("sl-muted"):
+        text(cell["wave"])
+    phase = "active" if cell["phase"] == "active" else cell["reported"] or cell["phase"]
+    failed = cell["phase"] == "failed"
+    with ui.element("td"), ui.element("div").classes("sl-row"):
+        _steps(phase, failed=failed)
+        words = wording.plain(phase) if not failed else "failed"
+        text(words, "sl-verdict-text--not_ok" if failed else "")
+        if cell["error"]:
+            text(cell["error"], "sl-muted sl-small")
+
+
+def _steps(phase: str, *, failed: bool) -> None:
+    """How far a cell is on its way, as a row of steps; the word beside it says the same."""
+    names = [step.value for step in PHASES]
+    reached = names.index(phase) if phase in names else -1
+    with ui.element("span").classes("sl-steps" + (" sl-steps--failed" if failed else "")):
+        for number, name in enumerate(names):
+            done = number < reached or (number == reached and name == "active")
+            state = "is-done" if done else "is-now" if number == reached else ""
+            ui.element("i").classes(state).props(f'title="{name}"')
+
+
+def _score(figures: Json | None) -> str:
+    return wording.score_text(figures["map50"] if figures else None)
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell" + ("" if number == 1 else "s")
