@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -174,13 +175,7 @@ class MqttConnection:
         """
         if not self.is_connected:
             return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        if expiry_s is not None:
-            properties.MessageExpiryInterval = expiry_s
-        if content_type is not None:
-            properties.ContentType = content_type
-        if user_properties:
-            properties.UserProperty = list(user_properties)
+        properties = _properties(expiry_s, content_type, tuple(user_properties))
         info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         return info.mid if info.rc == mqtt.MQTT_ERR_SUCCESS else None
 
@@ -264,6 +259,21 @@ class MqttConnection:
         _properties: Properties,
     ) -> None:
         self._listener(Published(mid, str(reason) if reason.is_failure else None))
+
+
+@lru_cache(maxsize=32)
+def _properties(
+    expiry_s: int | None, content_type: str | None, user_properties: tuple[tuple[str, str], ...]
+) -> Properties:
+    # paho takes 0.1 ms to make one; thousands of records in a row have the same.
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    if expiry_s is not None:
+        properties.MessageExpiryInterval = expiry_s
+    if content_type is not None:
+        properties.ContentType = content_type
+    if user_properties:
+        properties.UserProperty = list(user_properties)
+    return properties
 
 
 def _set_no_delay(_client: mqtt.Client, _data: object, sock: object) -> None:
