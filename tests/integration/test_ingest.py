@@ -54,6 +54,10 @@ Start = Callable[[], subprocess.Popen[bytes]]
 class Broker(Protocol):
     port: int
 
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
@@ -227,7 +231,7 @@ def test_records_delivered_three_times_and_reordered_become_one_row_each(
 def test_ingest_killed_in_mid_stream_loses_and_duplicates_nothing(
     database: Database, cell: OutboxCell, start_ingest: Start
 ) -> None:
-    payloads = {seq: cell.event(seq) for seq in range(1, 2001)}
+    payloads = {seq: cell.event(seq) for seq in range(1, 1201)}
     dice = random.Random(11)  # noqa: S311 - a seed, not a secret
     done = threading.Event()
 
@@ -235,7 +239,7 @@ def test_ingest_killed_in_mid_stream_loses_and_duplicates_nothing(
         process = start_ingest()
         for _ in range(3):
             before = len(cell.acked[Stream.RECORDS])
-            goal = min(before + dice.randrange(100, 400), len(payloads) - 1)
+            goal = min(before + dice.randrange(100, 300), len(payloads) - 1)
             while len(cell.acked[Stream.RECORDS]) < goal:
                 time.sleep(0.005)
             os.kill(process.pid, signal.SIGKILL)
@@ -309,3 +313,36 @@ def test_state_and_truth_of_a_cell_are_kept(
 
     wait_until(lambda: heartbeat() == 3)
     assert count(database, Truth) == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_ingest_comes_back_by_itself_after_the_broker_was_killed(
+    database: Database, cell: OutboxCell, start_ingest: Start, broker: Broker
+) -> None:
+    process = start_ingest()
+    cell.drain({1: cell.event(1)})
+    for seq in (2, 3):
+        broker.kill()
+        broker.start()
+        cell.drain({seq: cell.event(seq)})
+    assert process.poll() is None
+    assert count(database, Result) == 3
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_full_picture_disk_holds_back_pictures_but_not_records(
+    database: Database, cell: OutboxCell, start_ingest: Start, config: Path
+) -> None:
+    config.write_text(config.read_text().replace("min_free_bytes = 0", f"min_free_bytes = {2**62}"))
+    process = start_ingest()
+    cell.drain({1: cell.event(1)})
+    content = jpeg()
+    cell.send_image(1, content)
+    cell.drain({seq: cell.event(seq) for seq in range(2, 50)})
+    assert (cell.acked[Stream.IMAGES], count(database, Image)) == (set(), 0)
+    process.kill()
+    process.wait()
+    config.write_text(config.read_text().replace(f"{2**62}", "0"))
+    start_ingest()
+    wait_until(lambda: cell.acked[Stream.IMAGES] == {1})  # the broker kept what was not taken
+    assert count(database, Image) == 1

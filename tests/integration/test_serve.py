@@ -64,6 +64,8 @@ def test_serve_answers_and_ends_on_a_signal_with_nothing_left(
         # A plant's network reaches no other host.
         hosts = set(re.findall(r"(?:src|href)=\"https?://([^/\"]+)", page.text))
         assert hosts == set()
+        # Without login, only pages of this very machine may ask: a foreign name could be rebound.
+        assert client.get("/v1/cells", headers={"Host": "evil.example"}).status_code == 403
         metadata = client.get("/tuf/metadata/timestamp.json", headers={"Range": "bytes=0-9"})
         assert (metadata.status_code, len(metadata.content)) == (206, 10)
     server.send_signal(signal.SIGTERM)
