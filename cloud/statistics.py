@@ -80,6 +80,19 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordCount:
+    """What arrived of the records that one boot of a cell sent.
+
+    A cell numbers its records from 1, so ``num_records`` equals ``last_seq`` when none is missing.
+    """
+
+    cell: str
+    boot_id: str
+    num_records: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class ParetoBar:
     """One cause of rejects; bars come largest first."""
 

@@ -7,11 +7,21 @@ from datetime import UTC, datetime
 from sqlalchemy import BigInteger, ColumnElement, Select, case, cast, extract, func, select
 from sqlalchemy.orm import Session
 
-from cloud.db.tables import Annotation, CategoryRow, Finding, Image, Result, ReviewStatus, Truth
+from cloud.db.tables import (
+    Annotation,
+    CategoryRow,
+    Finding,
+    Image,
+    Result,
+    ReviewStatus,
+    StationLogEntry,
+    Truth,
+)
 from cloud.statistics import (
     Latency,
     ParetoBar,
     Rate,
+    RecordCount,
     Summary,
     Window,
     YieldPoint,
@@ -51,6 +61,21 @@ def read_summary(session: Session, window: Window) -> Summary:
         hard_images=_hard_images(session, window),
         review=_review_counts(session, window),
     )
+
+
+def read_record_counts(session: Session) -> list[RecordCount]:
+    """Records of every boot of every cell: results, truths and station events together."""
+    counts: Counter[tuple[str, str]] = Counter()
+    last: dict[tuple[str, str], int] = {}
+    for table in (Result, Truth, StationLogEntry):
+        query = select(table.cell, table.boot_id, func.count(), func.max(table.seq)).group_by(
+            table.cell, table.boot_id
+        )
+        for cell, boot_id, count, seq in session.execute(query):
+            key = cell, str(boot_id)
+            counts[key] += count
+            last[key] = max(last.get(key, 0), seq)
+    return [RecordCount(*key, counts[key], last[key]) for key in sorted(counts)]
 
 
 def read_pareto(session: Session, window: Window) -> list[ParetoBar]:

@@ -8,8 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from cloud.api.context import Ctx, Viewer
 from cloud.api.paging import Moment
 from cloud.api.results import Text
-from cloud.statistics import ParetoBar, Summary, Window, YieldPoint
-from cloud.statistics_queries import read_pareto, read_summary, read_yield
+from cloud.statistics import ParetoBar, RecordCount, Summary, Window, YieldPoint
+from cloud.statistics_queries import (
+    read_pareto,
+    read_record_counts,
+    read_summary,
+    read_yield,
+)
 
 router = APIRouter(prefix="/v1/statistics", tags=["statistics"])
 
@@ -40,6 +45,13 @@ def get_summary(context: Ctx, _viewer: Viewer, query: Annotated[WindowQuery, Que
     """Verdicts, first-pass yield, escapes, false rejects, latency, review; rates with n."""
     with context.database.read() as session:
         return read_summary(session, query.window)
+
+
+@router.get("/records")
+def get_record_counts(context: Ctx, _viewer: Viewer) -> list[RecordCount]:
+    """Records that arrived, by boot of each cell; compare with what the cell's outbox says."""
+    with context.database.read() as session:
+        return read_record_counts(session)
 
 
 @router.get("/pareto")

@@ -227,6 +227,8 @@ def test_figures_agree_with_a_count_by_hand(world: World) -> None:
     assert summary["reported_escapes"] == 1
     assert summary["hard_images"] == {"audit": 2, "reject": 1}
     assert summary["review"] == {"pending": 0, "labelled": 3, "rejected": 0}
+    records = client.get("/v1/statistics/records").json()
+    assert sum(record["num_records"] for record in records) == 8
     bars = client.get("/v1/statistics/pareto").json()
     assert [(bar["category"], bar["count"]) for bar in bars] == [("scratch", 2)]
     points = client.get("/v1/statistics/yield", params={"bucket_s": 120}).json()
