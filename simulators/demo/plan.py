@@ -9,7 +9,7 @@ from simulators.parts import CLASSIC_DEFECTS, Kind
 BASELINE = Path(models.__file__).resolve().parent / "released" / "plate"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Photographs:
     """Real pictures instead of rendered parts.
 
@@ -29,7 +29,7 @@ class Photographs:
     fit_budget: str = "3m"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Learning:
     """How labels become a model.
 
@@ -70,7 +70,7 @@ class Learning:
     latency_budget_ms: float = 100.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DemoPlan:
     """One demonstration: two lines, one of which gets new defects.
 

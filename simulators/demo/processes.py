@@ -122,19 +122,11 @@ class Supervisor:
         self._stopping.set()
         self._thread.join(timeout=5)
         with self._lock:
-            # The newest first: whoever was started last depends on those before.
-            running = [child.process for child in reversed(self._children.values())]
-            processes = [p for p in (*self._tasks.values(), *running) if p is not None]
-        for process in processes:
-            _signal_group(process, signal.SIGTERM)
-        deadline = time.monotonic() + TERMINATE_S
-        for process in processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(deadline - time.monotonic(), 0.05))
-        for process in processes:
-            _signal_group(process, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(1)
+            kept = [c.process for c in self._children.values() if c.process is not None]
+            tasks = list(self._tasks.values())
+        # Whoever was started first, the broker, is needed by the others to say goodbye.
+        _end((*tasks, *kept[1:]))
+        _end(kept[:1])
         end_marked(self._mark)
 
     def _watch(self) -> None:
@@ -230,3 +222,16 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
     # The group outlives its leader: a dead server may have left a training run behind.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        _signal_group(process, signal.SIGTERM)
+    deadline = time.monotonic() + TERMINATE_S
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(deadline - time.monotonic(), 0.05))
+    for process in processes:
+        _signal_group(process, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
