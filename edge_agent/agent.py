@@ -9,6 +9,8 @@ from importlib.metadata import version
 from uuid import uuid4
 
 from edge_agent.adapters.cameras import make_camera
+from edge_agent.adapters.http_api import HttpLimits, make_app
+from edge_agent.adapters.http_server import HttpServer
 from edge_agent.adapters.mqtt_connection import BrokerAccess
 from edge_agent.adapters.mqtt_plc import MqttPlcLink
 from edge_agent.adapters.mqtt_uplink import MqttUplink, UplinkLimits
@@ -91,6 +93,7 @@ class Agent:
         if self._updater is not None:
             learning.observers.append(self._updater)
         self._uplink = self._make_uplink() if settings.uplink.enabled else None
+        self._http = self._make_http() if settings.http.enabled else None
         self._watch_figures()
 
     def run(self, stop: threading.Event) -> bool:
@@ -138,6 +141,9 @@ class Agent:
         if self._updater is not None:
             self._updater.start()
             running.callback(self._updater.stop)
+        if self._http is not None:
+            self._http.start()
+            running.callback(self._http.stop)
 
     # --- parts -------------------------------------------------------------------------------
 
@@ -187,6 +193,21 @@ class Agent:
             hooks=hooks,
             swap_timeout_s=settings.swap_timeout_s,
         )
+
+    def _make_http(self) -> HttpServer:
+        http = self._settings.http
+        app = make_app(
+            self._core.access,
+            self._telemetry.registry,
+            limits=HttpLimits(
+                max_body_bytes=http.max_body_bytes,
+                max_pixels=http.max_pixels,
+                max_requests=2 * http.queue_size,
+                timeout_s=http.timeout_s,
+            ),
+            version=version("sightline"),
+        )
+        return HttpServer(app, host=http.host, port=http.port)
 
     def _make_miner(self) -> Miner:
         settings = self._settings.hard_examples

@@ -33,6 +33,7 @@ class HttpServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
+            self._socket.listen(BACKLOG)  # whoever comes before uvicorn accepts waits a moment
         except OSError as error:
             self._socket.close()
             raise ConfigurationError(
