@@ -14,7 +14,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
-from models.contract.bundle import FLOAT_FOLDER
+from models.contract.bundle import FLOAT_FOLDER, verify_files
+from models.contract.bundle import read_manifest as read_bundle_manifest
 from models.contract.snapshot import Split
 from models.detector.boxes import bboxes_of, corners_of
 from models.detector.detections import Detections
@@ -180,6 +181,23 @@ def judge_bundles(pictures: PictureSet, bundles: Mapping[str, Path]) -> dict[str
             pictures, [row for row in answers if row["bundle"] == key], *facts[key], seconds
         )
         for key in bundles
+    }
+
+
+def check_bundle(folder: Path) -> None:
+    """Refuse what cannot be judged, before Spark is asked for anything.
+
+    Raises:
+        ContractError: the folder is not a whole bundle.
+    """
+    verify_files(folder, read_bundle_manifest(folder))
+
+
+def figures_of(judged: Judgement) -> dict[str, Any]:
+    """A judgement for machines."""
+    return judged.evaluation.model_dump(mode="json") | {
+        "images_per_s": judged.images_per_s,
+        "skipped": dict(judged.skipped),
     }
 
 

@@ -2,12 +2,14 @@
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import ValidationError
 from pyspark.sql import SparkSession
 
 from models.contract.bundle import (
@@ -17,6 +19,7 @@ from models.contract.bundle import (
     BundleManifest,
 )
 from models.contract.bundle import read_manifest as read_bundle_manifest
+from models.contract.model import first_fault
 from models.contract.snapshot import Split
 from models.detector.spec import DetectorSpec, read_spec
 from models.training.auto_spec import SpecWishes, choose_spec
@@ -125,7 +128,7 @@ def prepare(request: FitRequest, index: list[IndexRow]) -> RunState:
     kinds = {category.name: category for category in manifest.categories}
     if parent:
         kinds = {category.name: category for category in parent.categories} | kinds
-    settings = default_settings(request.init).model_copy(update=request.overrides)
+    settings = chosen_settings(request.init, request.overrides)
     if settings.batch % request.workers:
         rounded = -(-settings.batch // request.workers) * request.workers
         settings = settings.model_copy(update={"batch": rounded})
@@ -139,9 +142,16 @@ def prepare(request: FitRequest, index: list[IndexRow]) -> RunState:
         name=request.name,
         categories=tuple(kinds[name] for name in spec.categories),
         new_categories=new,
+        boxes_per_class=boxes_per_class(train, spec.categories),
         spec=spec,
-        settings=FitSettings.model_validate(settings.model_dump()),
+        settings=settings,
     )
+
+
+def boxes_per_class(rows: Iterable[IndexRow], names: Sequence[str]) -> tuple[int, ...]:
+    """Labelled boxes of each class."""
+    counts = Counter(box[0] for row in rows for box in row.boxes)
+    return tuple(counts[name] for name in names)
 
 
 def default_settings(init: str) -> FitSettings:
@@ -154,6 +164,22 @@ def default_settings(init: str) -> FitSettings:
     if init == NONE:
         return FitSettings(backbone_rate_ratio=1.0, train_backbone_norms=True)
     return FitSettings()
+
+
+def chosen_settings(init: str, overrides: Mapping[str, Any]) -> FitSettings:
+    """The defaults for this init with what the caller wants otherwise.
+
+    Raises:
+        InputError: there is no such setting, or not with this value.
+    """
+    unknown = sorted(overrides.keys() - FitSettings.model_fields.keys())
+    if unknown:
+        known = ", ".join(FitSettings.model_fields)
+        raise InputError(f"--set {unknown[0]}: no such setting; there are {known}")
+    try:
+        return FitSettings.model_validate(default_settings(init).model_dump() | dict(overrides))
+    except ValidationError as error:
+        raise InputError(f"--set {first_fault(error)}") from error
 
 
 def check_init(init: str) -> None:

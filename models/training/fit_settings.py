@@ -41,6 +41,8 @@ class FitSettings(Frozen):
     """Without pretrained weights there are no statistics to keep."""
     new_share: float = Field(default=0.4, ge=0, le=1)
     """Share of the showings for pictures with a category that is new to the model."""
+    balance_classes: bool = True
+    """A match of a rare class counts for more."""
     validations: int = Field(default=4, ge=1)
     max_validation_pictures: int = Field(default=120, ge=1)
     checkpoint_every_s: float = Field(default=60.0, gt=0)
@@ -59,6 +61,8 @@ class RunState(Frozen):
     name: str
     categories: tuple[Category, ...]
     new_categories: tuple[str, ...] = ()
+    boxes_per_class: tuple[int, ...] = ()
+    """Labelled boxes of each class in the training pictures."""
     spec: DetectorSpec
     settings: FitSettings
 

@@ -31,6 +31,7 @@ NUM_CALIBRATION = 128
 NUM_GOLDEN = 4
 NUM_EXAMPLES = 6
 FLOAT_BUNDLE = "float_bundle"
+REPORT_NAME = "report.json"
 
 Precision = Literal["int8", "f32"]
 

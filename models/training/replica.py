@@ -14,7 +14,7 @@ import tensorflow as tf
 from models.detector.spec import DetectorSpec
 from models.training.fit_settings import FitSettings, RunState
 from models.training.initial_weights import load_initial_weights
-from models.training.losses import loss_sums
+from models.training.losses import balanced_class_weights, loss_sums
 from models.training.network import (
     BOX_CODES,
     CLASS_LOGITS,
@@ -43,9 +43,13 @@ class Replica:
             load_initial_weights(self._model, state.spec, init)
             freeze(self._model, state.settings)
             self._groups = _groups(self._model, state.settings)
+        self._class_weights = (
+            balanced_class_weights(state.boxes_per_class) if state.settings.balance_classes else ()
+        )
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._train_step = self._traced_step(state.spec, state.settings.batch // num_ranks)
         self._predict = tf.function(self._forward, reduce_retracing=True)
+        self._mean_over_ranks = tf.function(self._reduced)
 
     @property
     def step(self) -> int:
@@ -67,17 +71,15 @@ class Replica:
 
     def agree_on_norms(self) -> None:
         """Give every rank the mean of the moving statistics, which each kept for itself."""
-        if self._num_ranks == 1:
-            return
         moving = [
             variable.value
             for layer in batch_norms(self._model)
             if layer.trainable
             for variable in (layer.moving_mean, layer.moving_variance)
         ]
-        if not moving:
+        if self._num_ranks == 1 or not moving:
             return
-        means = self._strategy.run(_mean_over_ranks, args=([tf.identity(v) for v in moving],))
+        means = self._mean_over_ranks([tf.identity(variable) for variable in moving])
         for variable, mean in zip(moving, means, strict=True):
             variable.assign(mean)
 
@@ -110,6 +112,10 @@ class Replica:
         answers = self._model(images, training=False)
         return answers[CLASS_LOGITS], answers[BOX_CODES]
 
+    def _reduced(self, values: list[Tensor]) -> list[Tensor]:
+        reduced: list[Tensor] = self._strategy.run(_mean, args=(values,))
+        return reduced
+
     def _traced_step(self, spec: DetectorSpec, batch: int) -> Any:  # noqa: ANN401 - a tf.function
         def step(images: Tensor, classes: Tensor, codes: Tensor) -> Tensor:
             losses = self._strategy.run(self._replica_step, args=(images, classes, codes))
@@ -129,7 +135,9 @@ class Replica:
         variables = [variable for _, own, _ in self._groups for variable in own]
         with tf.GradientTape() as tape:
             answers = self._model(images, training=True)
-            total, matches = loss_sums(answers[CLASS_LOGITS], answers[BOX_CODES], classes, codes)
+            total, matches = loss_sums(
+                answers[CLASS_LOGITS], answers[BOX_CODES], classes, codes, self._class_weights
+            )
             # Divided by the matches of all ranks: the summed gradient is that of one process.
             everywhere = tf.distribute.get_replica_context().all_reduce(
                 tf.distribute.ReduceOp.SUM, matches
@@ -175,7 +183,7 @@ def _groups(model: keras.Model, settings: FitSettings) -> list[tuple[Any, list[A
     return groups
 
 
-def _mean_over_ranks(values: list[Tensor]) -> list[Tensor]:
+def _mean(values: list[Tensor]) -> list[Tensor]:
     context = tf.distribute.get_replica_context()
     reduced: list[Tensor] = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
     return reduced

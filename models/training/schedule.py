@@ -1,6 +1,7 @@
 """How long a fit lasts, how its learning rate moves, and which pictures each step sees: pure."""
 
 import math
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -87,6 +88,25 @@ def picture_weights(
         weights[is_new] *= new_share / current
         weights[~is_new] *= (1 - new_share) / (1 - current)
     return weights
+
+
+class StepClock:
+    """How long a step takes now: a mean over the last few dozen.
+
+    Other work on the machine comes and goes, so the mean over the whole fit would mislead.
+    """
+
+    def __init__(self, remembered: int = 40) -> None:
+        self._durations: deque[float] = deque(maxlen=remembered)
+
+    def add(self, seconds: float) -> None:
+        """Count one step."""
+        self._durations.append(seconds)
+
+    @property
+    def step_s(self) -> float:
+        """Seconds for each step; 0 while none was counted."""
+        return sum(self._durations) / len(self._durations) if self._durations else 0.0
 
 
 class Sampler:

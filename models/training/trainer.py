@@ -26,6 +26,7 @@ from models.training.metrics import choose_thresholds, evaluate
 from models.training.progress import ProgressWriter
 from models.training.schedule import (
     Sampler,
+    StepClock,
     learning_rate,
     picture_weights,
     plan_steps,
@@ -41,6 +42,7 @@ MEASURED_STEPS = 10
 # A plan is made anew at a validation if the fit would end this much too late.
 OVERRUN_RATIO = 1.1
 REPORT_EVERY_S = 1.0
+UNPLANNED_STEPS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class RankTrainer:
         self._best_map50 = -1.0
         self._thresholds: dict[str, float] = {}
         self._map50: float | None = None
-        self._step_s = 0.0
+        self._clock = StepClock()
 
     def run(self, batches: Iterable[pa.RecordBatch]) -> FitOutcome:
         """Read this rank's rows and train to the end.
@@ -142,32 +144,33 @@ class RankTrainer:
 
     def _train(self, batches: Any, validation: list[Sample]) -> None:  # noqa: ANN401 - an iterator
         steps = self._known_steps()
-        judged = set(validation_steps(steps, self._settings.validations)) if steps else set()
         first = self._replica.step
-        measured_from = time.monotonic()
+        judged = self._judged_after(steps)
         saved_at = time.monotonic()
         while steps is None or self._replica.step < steps:
-            step = self._replica.step
-            if step == first + FIRST_MEASURED_STEP:
-                measured_from = time.monotonic()
-            peak = self._settings.learning_rate
-            # Until there is a plan the rate rises as in the shortest fit.
-            rate = learning_rate(step, steps or 10_000, peak)
-            loss = self._replica.train_step(next(batches), rate)
-            done = step + 1 - first
-            if done > FIRST_MEASURED_STEP:
-                self._step_s = (time.monotonic() - measured_from) / (done - FIRST_MEASURED_STEP)
-            if steps is None and done == FIRST_MEASURED_STEP + MEASURED_STEPS:
+            # Until there is a plan the rate rises as in a long fit: slowly.
+            rate = learning_rate(
+                self._replica.step, steps or UNPLANNED_STEPS, self._settings.learning_rate
+            )
+            started = time.monotonic()
+            loss = float(self._replica.train_step(next(batches), rate))
+            done = self._replica.step
+            if done - first > FIRST_MEASURED_STEP:
+                self._clock.add(time.monotonic() - started)
+            if steps is None and done - first == FIRST_MEASURED_STEP + MEASURED_STEPS:
                 steps = self._agree_on_steps()
-                judged = set(validation_steps(steps, self._settings.validations))
-            self._report(step + 1, steps, loss)
-            if steps is not None and step + 1 in judged:
-                self._judge(step + 1, steps, validation)
-                steps = self._shortened(step + 1, steps)
+                judged = self._judged_after(steps)
+            self._report(done, steps, loss)
+            if steps is not None and done in judged:
+                self._judge(done, steps, validation)
+                steps = self._shortened(done, steps)
                 judged |= {steps}
             if time.monotonic() - saved_at > self._settings.checkpoint_every_s:
                 self._save_checkpoint()
                 saved_at = time.monotonic()
+
+    def _judged_after(self, steps: int | None) -> set[int]:
+        return set(validation_steps(steps, self._settings.validations)) if steps else set()
 
     def _known_steps(self) -> int | None:
         plan = read_run_file(self._run_dir, PLAN_NAME, Plan) if self._order.resume else None
@@ -177,7 +180,7 @@ class RankTrainer:
 
     def _agree_on_steps(self) -> int:
         left = (self._order.deadline or time.time()) - time.time()
-        steps = int(self._rank.agree(str(plan_steps(self._replica.step, self._step_s, left))))
+        steps = int(self._rank.agree(str(plan_steps(self._replica.step, self._clock.step_s, left))))
         if self._rank.is_chief:
             write_run_file(self._run_dir, PLAN_NAME, Plan(steps=steps))
         return steps
@@ -187,8 +190,8 @@ class RankTrainer:
         if self._order.deadline is None or self._settings.steps or done >= steps:
             return steps
         left = self._order.deadline - time.time()
-        too_late = self._step_s * (steps - done) > max(left, 1.0) * OVERRUN_RATIO
-        shorter = max(done + 1, min(steps, plan_steps(done, self._step_s, left)))
+        too_late = self._clock.step_s * (steps - done) > max(left, 1.0) * OVERRUN_RATIO
+        shorter = max(done + 1, min(steps, plan_steps(done, self._clock.step_s, left)))
         agreed = int(self._rank.agree(str(shorter if too_late else steps)))
         if agreed != steps and self._rank.is_chief:
             write_run_file(self._run_dir, PLAN_NAME, Plan(steps=agreed))
@@ -217,17 +220,17 @@ class RankTrainer:
         if self._rank.is_chief:
             self._replica.save_checkpoint()
 
-    def _report(self, done: int, steps: int | None, loss: Any) -> None:  # noqa: ANN401
+    def _report(self, done: int, steps: int | None, loss: float) -> None:
         if not self._progress.is_due(REPORT_EVERY_S):
             return
-        rate = self._settings.batch / self._step_s if self._step_s else None
-        left = self._step_s * (steps - done) if steps and self._step_s else None
+        step_s = self._clock.step_s
+        left = round(step_s * (steps - done)) if steps and step_s else None
         self._progress.write(
             step=done,
             steps=steps,
-            loss=round(float(loss), 4),
-            rate=rate and round(rate, 1),
-            seconds_left=left and round(left),
+            loss=round(loss, 4),
+            rate=round(self._settings.batch / step_s, 1) if step_s else None,
+            seconds_left=left,
         )
 
 

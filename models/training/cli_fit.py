@@ -1,0 +1,187 @@
+"""The commands that train: ``fit``, ``export`` and ``run``, which is both."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.training import cli_options as options
+from models.training.cli_session import open_session, reporting
+from models.training.errors import InputError
+from models.training.reporting import Reporter
+
+# What a run keeps of its budget for export and evaluation: a quarter, within these.
+RESERVE_RATIO = 0.25
+RESERVE_RANGE_S = (20.0, 150.0)
+
+
+def fit(
+    *,
+    snapshot: options.SnapshotUrl,
+    run: Annotated[Path, typer.Option(help="Folder of the run; shared by all workers.")],
+    init: options.Init = "imagenet",
+    name: options.Name = None,
+    budget: Annotated[str | None, typer.Option(help="Wall time of the fit, such as 45m.")] = None,
+    steps: options.Steps = None,
+    batch: options.Batch = None,
+    seed: options.Seed = 0,
+    setting: options.Settings = None,
+    resume: options.Resume = False,
+    input_size: options.InputSize = None,
+    width: options.Width = 1.0,
+    levels: options.Levels = None,
+    neck: options.Neck = "fpnlite",
+    master: options.Master = "local[*]",
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train on Spark's barrier ranks; checkpoints and the best weights go to the run folder."""
+    with reporting(as_json) as reporter:
+        from models.training.fit import FitRequest
+
+        request = FitRequest(
+            snapshot_url=snapshot,
+            init=init,
+            run_dir=run,
+            name=name or options.model_name(init, run),
+            workers=workers or 1,
+            budget_s=None if steps or budget is None else options.seconds(budget),
+            overrides=options.settings(setting or (), steps=steps, batch=batch, seed=seed),
+            wishes=_wishes(input_size, width, levels, neck),
+            resume=resume,
+        )
+        with open_session(reporter, master, workers, run) as session:
+            outcome = _fit(session, request, reporter)
+        reporter.done(
+            f"{outcome.steps} steps in {outcome.seconds:.0f} s, validation mAP@0.5 "
+            f"{figure(outcome.map50)}; weights in {run}",
+            **outcome.model_dump(),
+        )
+
+
+def export(
+    *,
+    run: Annotated[Path, typer.Option(help="Folder of a finished fit.")],
+    bundle: options.BundleDir,
+    compare: options.Compare = None,
+    master: options.Master = "local[*]",
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Quantize a finished fit, measure the INT8 file and write the bundle."""
+    with reporting(as_json) as reporter:
+        from models.training.release_candidate import check_bundle_dir, read_run
+
+        check_bundle_dir(bundle)
+        read_run(run)
+        with open_session(reporter, master, workers, run) as session:
+            _finish(session, run, bundle, compare, reporter)
+
+
+def run(
+    *,
+    snapshot: options.SnapshotUrl,
+    bundle: options.BundleDir,
+    run: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    init: options.Init = "imagenet",
+    name: options.Name = None,
+    budget: Annotated[str, typer.Option(help="Wall time of everything, such as 45m.")] = "45m",
+    compare: options.Compare = None,
+    steps: options.Steps = None,
+    batch: options.Batch = None,
+    seed: options.Seed = 0,
+    setting: options.Settings = None,
+    resume: options.Resume = False,
+    input_size: options.InputSize = None,
+    width: options.Width = 1.0,
+    levels: options.Levels = None,
+    neck: options.Neck = "fpnlite",
+    master: options.Master = "local[*]",
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Fit, quantize, measure on the locked pictures, and write the bundle."""
+    with reporting(as_json) as reporter:
+        from models.training.fit import FitRequest
+        from models.training.release_candidate import check_bundle_dir
+
+        check_bundle_dir(bundle)
+        run_dir = run or bundle.with_name(f"{bundle.name}.run")
+        request = FitRequest(
+            snapshot_url=snapshot,
+            init=init,
+            run_dir=run_dir,
+            name=name or options.model_name(init, bundle),
+            workers=workers or 1,
+            budget_s=None if steps else fit_budget_s(options.seconds(budget)),
+            overrides=options.settings(setting or (), steps=steps, batch=batch, seed=seed),
+            wishes=_wishes(input_size, width, levels, neck),
+            resume=resume,
+        )
+        with open_session(reporter, master, workers, run_dir) as session:
+            _fit(session, request, reporter)
+            _finish(session, run_dir, bundle, compare, reporter)
+
+
+def fit_budget_s(total_s: float) -> float:
+    """What a run's budget leaves for its fit."""
+    low, high = RESERVE_RANGE_S
+    return max(1.0, total_s - min(high, max(low, total_s * RESERVE_RATIO)))
+
+
+def figure(value: float | None) -> str:
+    """A metric for people."""
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _wishes(input_size: str | None, width: float, levels: str | None, neck: str) -> Any:  # noqa: ANN401 - late import
+    from models.training.auto_spec import SpecWishes
+
+    if neck not in ("none", "fpnlite"):
+        raise InputError(f"--neck {neck}: use none or fpnlite")
+    return SpecWishes(*options.size(input_size), width, options.strides(levels), neck)
+
+
+def _fit(session: Any, request: Any, reporter: Reporter) -> Any:  # noqa: ANN401 - late imports
+    from models.training import fit as fitting
+
+    many = "s" if request.workers > 1 else ""
+    reporter.stage("fit", f"training on {request.workers} worker{many}")
+    _, outcome = fitting.fit(session, request, reporter.progress)
+    return outcome
+
+
+def _finish(
+    session: Any,  # noqa: ANN401 - late import
+    run_dir: Path,
+    bundle: Path,
+    compare: Path | None,
+    reporter: Reporter,
+) -> None:
+    """Everything after the fit."""
+    from models.training import release_candidate as release
+    from models.training import spark_session
+
+    finished = release.read_run(run_dir)
+    made = run_dir / "bundle.part"
+    reporter.stage("export", "quantizing")
+    pictures = release.choose_pictures(session, finished.state.snapshot_url)
+    facts = release.export_run(finished, made, pictures)
+    reporter.stage("evaluate", "measuring the INT8 model")
+    judged, split = release.judge_candidate(
+        session, finished, made, compare, parallelism=spark_session.total_slots(session)
+    )
+    manifest = release.seal_bundle(made, facts, judged, pictures)
+    release.put_in_place(made, bundle)
+    report = release.report_of(finished, manifest, judged, split)
+    (run_dir / release.REPORT_NAME).write_text(json.dumps(report, indent=2) + "\n")
+    maps = [f"INT8 mAP@0.5 {figure(report['candidate']['map50'])}"]
+    maps += [f"{key} {figure(report[key]['map50'])}" for key in ("float", "running") if report[key]]
+    reporter.done(
+        f"bundle {manifest.bundle_id} in {bundle}: {', '.join(maps)} on "
+        f"{report['candidate']['num_images']} {split.value} pictures",
+        bundle=str(bundle),
+        bundle_id=manifest.bundle_id,
+        report=report,
+    )
