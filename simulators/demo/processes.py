@@ -103,6 +103,11 @@ class Supervisor:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a process was given up; `check` tells which."""
+        return self._failure is not None
+
     def pid(self, name: str) -> int | None:
         """Process id of a process that is kept alive."""
         with self._lock:
