@@ -9,6 +9,7 @@ knows nothing of the model. `edge_agent.miner` asks them all.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from models.contract.messages import HardReason, Verdict
 from models.contract.recipe import ExpectedObject, View
@@ -101,10 +102,11 @@ def _in_zone(expected: ExpectedObject, detections: Detections, class_id: int) ->
     return [
         index
         for index in np.flatnonzero(detections.class_ids == class_id).tolist()
-        if zone is None or zone.contains(*_centre(detections, index))
+        if zone is None or zone.contains(*centre(detections.boxes[index]))
     ]
 
 
-def _centre(detections: Detections, index: int) -> tuple[float, float]:
-    x1, y1, x2, y2 = detections.boxes[index].tolist()
+def centre(box: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Middle of a box ``x1, y1, x2, y2``: what must lie in a zone."""
+    x1, y1, x2, y2 = box.tolist()
     return (x1 + x2) / 2, (y1 + y2) / 2

@@ -14,6 +14,7 @@ import numpy as np
 from edge_agent.agreement import counted_boxes, disagree, mirrored
 from edge_agent.hard_examples import (
     STRONGEST_FIRST,
+    centre,
     effective_thresholds,
     has_low_score_under_ok,
     is_uncertain,
@@ -25,6 +26,7 @@ from edge_agent.ports import CycleOutcome, Image
 from edge_agent.token_bucket import TokenBucket
 from models.contract.messages import HardReason, Verdict
 from models.contract.recipe import View
+from models.detector.boxes import Boxes
 from models.detector.detections import Detections
 
 DEFAULT_THRESHOLD = 0.5
@@ -52,7 +54,7 @@ class HardExampleRules:
     audit_ratio: float = 0.02
     reject_ratio: float = 0.05
     flip_ratio: float = 0.0
-    novelty_sigmas: float = 4.0
+    novelty_sigmas: float = 3.0
     max_per_hour: int = 500
 
 
@@ -187,12 +189,8 @@ class Miner:
 
     def _is_novel(self, cycle: CycleOutcome, sight: _Sight, *, is_reference: bool) -> bool:
         found = counted_boxes(sight.detections, sight.categories, sight.thresholds)
-        objects = {expected.category for expected in sight.view.expected}
-        vectors = describe(
-            sight.image,
-            {name: boxes for name, boxes in found.items() if name in objects},
-            sight.detections.embedding,
-        )
+        boxes = boxes_by_place(sight.view, found)
+        vectors = describe(sight.image, boxes, sight.detections.embedding)
         # Features of another model are other features.
         bundle_id = cycle.model.bundle_id if cycle.model else ""
         watch = self._novelty[cycle.recipe.recipe_id, sight.view.name, bundle_id]
@@ -213,6 +211,19 @@ class Miner:
         if thumbnail is not None and kept:
             self._duplicates.add(thumbnail)
         return tuple(reason for reason in STRONGEST_FIRST if reason in kept)
+
+
+def boxes_by_place(view: View, found: Mapping[str, Boxes]) -> dict[str, Boxes]:
+    """Boxes of the expected objects by the object's name in the recipe: each in its own place."""
+    placed = {}
+    for expected in view.expected:
+        boxes = found.get(expected.category)
+        if boxes is None:
+            continue
+        inside = [expected.zone is None or expected.zone.contains(*centre(box)) for box in boxes]
+        if any(inside):
+            placed[expected.name] = boxes[np.array(inside)]
+    return placed
 
 
 def _index(categories: Sequence[str], name: str) -> int | None:
