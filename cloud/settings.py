@@ -143,6 +143,8 @@ class RetrainingSettings(Section):
     budget: str = Field(default="45m", pattern=r"^\d+(\.\d+)?[smh]$")
     init: str = "released"
     """``released``: the running bundle's float checkpoint; else what ``sightline-train`` takes."""
+    name: str = Field(default="detector", pattern=r"^[a-z0-9][a-z0-9\-]{0,63}$")
+    """Name of the first model that is trained here; later ones keep their parent's."""
     extra_arguments: tuple[str, ...] = ()
     min_new_labels: int = Field(default=100, ge=0)
     """New labels since the newest snapshot that start a run by themselves; 0: never."""

@@ -164,6 +164,7 @@ class TrainingDriver:
                 snapshot_url=snapshot.url,
                 run_dir=Path(run.directory),
                 init=self._init(bundle),
+                name=current.name if current else self._settings.name,
                 compare=str(bundle) if bundle else None,
             ),
         ]

@@ -60,6 +60,7 @@ def arguments(
     snapshot_url: str,
     run_dir: Path,
     init: str,
+    name: str,
     compare: str | None,
 ) -> list[str]:
     """Arguments of ``sightline-train run`` for one run."""
@@ -69,6 +70,7 @@ def arguments(
         *("--bundle", str(run_dir / BUNDLE_FOLDER)),
         *("--run", str(run_dir)),
         *("--init", init),
+        *("--name", name),
         *("--budget", settings.budget),
         *("--master", settings.master),
         *("--workers", str(settings.workers)),

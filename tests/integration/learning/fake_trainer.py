@@ -24,7 +24,8 @@ def say(**event: object) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("command")
-    for name in ("snapshot", "bundle", "run", "init", "budget", "master", "workers", "compare"):
+    options = "snapshot bundle run init name budget master workers compare"
+    for name in options.split():
         parser.add_argument(f"--{name}")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

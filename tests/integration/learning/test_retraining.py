@@ -208,6 +208,7 @@ def test_a_process_that_outlived_its_server_is_followed_to_its_end(
             snapshot_url=snapshot.url,
             run_dir=folder,
             init="none",
+            name="plate",
             compare=None,
         ),
     ]
