@@ -1,7 +1,10 @@
 """A second model's opinion on a part that was judged already; never before the verdict is out."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_agent.agreement import counted_boxes, disagree
 from edge_agent.errors import ModelFault
@@ -10,12 +13,19 @@ from edge_agent.judgement import LabelMap, is_sound, judge_view
 from edge_agent.ports import CycleOutcome, Detector
 from edge_agent.update_rules import counted_reasons
 from models.contract.recipe import NOfM
+from models.detector.boxes import Boxes, iou_matrix
 from models.detector.detections import Detections
+
+Box = npt.NDArray[np.float32]
+
+
+EXPLAINED_IOU = 0.3
+"""Overlap from which a box of a newly learned category explains another one at its place."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """How two models differ on one part, over the categories that both know.
+    """How two models differ on one part, apart from what only one of them was taught.
 
     Attributes:
         sees_other_boxes: one finds a box that the other does not: worth a person's look.
@@ -29,6 +39,9 @@ class SecondLook:
 def second_look(cycle: CycleOutcome, judge: Detector, other: Detector) -> SecondLook:
     """Let ``other`` look at what ``judge`` has judged.
 
+    Where one finds a category that the other does not know, the two must differ: a torn label is
+    a label to a model that never saw one. Such a difference is not held against either.
+
     Raises:
         ModelFault: the other model does not answer, or not with numbers.
         ValueError: the cycle has no picture, or nothing was found in it because nobody looked.
@@ -39,26 +52,34 @@ def second_look(cycle: CycleOutcome, judge: Detector, other: Detector) -> Second
     if not is_sound(found):
         raise ModelFault("the model answers with numbers that are none")
     known = set(judge.categories) & set(other.categories)
+    first = counted_boxes(
+        cycle.detections, cycle.categories, effective_thresholds(cycle.view, cycle.thresholds)
+    )
+    second = counted_boxes(
+        found, other.categories, effective_thresholds(cycle.view, other.thresholds)
+    )
+    newly_learned = [
+        box
+        for name, boxes in (*first.items(), *second.items())
+        if name not in known
+        for box in boxes
+    ]
     return SecondLook(
-        _sees_other_boxes(cycle, cycle.detections, found, other, known),
-        _judges_otherwise(cycle, found, other, known),
+        disagree(
+            _without(first, newly_learned), _without(second, newly_learned), known_to_both=known
+        ),
+        not newly_learned and _judges_otherwise(cycle, found, other, known),
     )
 
 
-def _sees_other_boxes(
-    cycle: CycleOutcome,
-    seen: Detections,
-    found: Detections,
-    other: Detector,
-    known: Collection[str],
-) -> bool:
-    limits = effective_thresholds(cycle.view, cycle.thresholds)
-    other_limits = effective_thresholds(cycle.view, other.thresholds)
-    return disagree(
-        counted_boxes(seen, cycle.categories, limits),
-        counted_boxes(found, other.categories, other_limits),
-        known_to_both=known,
-    )
+def _without(named: Mapping[str, Boxes], explaining: Sequence[Box]) -> dict[str, Boxes]:
+    if not explaining:
+        return dict(named)
+    kept = {
+        name: boxes[iou_matrix(boxes, np.array(explaining)).max(axis=1) < EXPLAINED_IOU]
+        for name, boxes in named.items()
+    }
+    return {name: boxes for name, boxes in kept.items() if len(boxes)}
 
 
 def _judges_otherwise(

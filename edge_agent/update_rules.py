@@ -69,6 +69,7 @@ class WindowLimits:
         max_disagreement_ratio: share of parts with another verdict, over categories that both
             models know.
         max_reject_rise: by how much the share of rejects may rise, over the same categories.
+        max_reject_ratio: share of rejects that no model may reach, whatever it has learned.
         max_latency_ratio: median time of an inference against the old model's.
         latency_slack_ms: on top of that, for models that are quick anyway.
         max_model_faults: parts that the model failed to judge.
@@ -76,6 +77,7 @@ class WindowLimits:
 
     max_disagreement_ratio: float = 0.3
     max_reject_rise: float = 0.15
+    max_reject_ratio: float = 0.8
     max_latency_ratio: float = 2.0
     latency_slack_ms: float = 10.0
     max_model_faults: int = 0
@@ -83,12 +85,17 @@ class WindowLimits:
 
 @dataclass(frozen=True, slots=True)
 class PartFacts:
-    """What a window needs to know of one judged part."""
+    """What a window needs to know of one judged part.
+
+    Attributes:
+        found: categories that the model found, at their thresholds.
+    """
 
     model: ModelRef | None
     verdict: Verdict
     reasons: tuple[Reason, ...]
     inference_ms: float = 0.0
+    found: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -174,8 +181,18 @@ class CanaryWindow:
         lowest = wilson(now, len(self._parts))[0]
         highest = wilson(before, len(self.before))[1]
         if lowest <= highest + self.limits.max_reject_rise:
-            return None
+            return self._flood_fault()
         return f"{now} of {len(self._parts)} parts rejected, {before} of {len(self.before)} before"
+
+    def _flood_fault(self) -> str | None:
+        # A model that sees its new defect everywhere would stop the line, and the windows above
+        # look away from what only it can see.
+        now = sum(part.verdict is Verdict.NOT_OK for part in self._parts)
+        before = sum(part.verdict is Verdict.NOT_OK for part in self.before)
+        limit = max(self.limits.max_reject_ratio, wilson(before, len(self.before))[1])
+        if wilson(now, len(self._parts))[0] <= limit:
+            return None
+        return f"{now} of {len(self._parts)} parts rejected"
 
     def _latency_fault(self) -> str | None:
         now, before = _median_ms(self._parts), _median_ms(self.before)
@@ -219,8 +236,12 @@ def _disagreement_fault(disagreed: int, seen: int, limits: WindowLimits) -> str 
 
 
 def _rejects(parts: Iterable[PartFacts], known: Collection[str]) -> int:
+    # What only the new model can see explains every other reason on the same part: where it finds
+    # a torn label it misses the label.
     return sum(
-        part.verdict is Verdict.NOT_OK and bool(counted_reasons(part.reasons, known))
+        part.verdict is Verdict.NOT_OK
+        and part.found <= set(known)
+        and bool(counted_reasons(part.reasons, known))
         for part in parts
     )
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edge_agent.agreement import counted_boxes
 from edge_agent.errors import (
     EdgeAgentError,
     ReleaseUnavailableError,
@@ -29,6 +30,7 @@ from edge_agent.errors import (
     SwapError,
     UpdateError,
 )
+from edge_agent.hard_examples import effective_thresholds
 from edge_agent.model_store import ModelStore, StoredModel
 from edge_agent.ports import Clock, CycleOutcome, LoadedModel, ModelHost
 from edge_agent.second_look import second_look
@@ -209,7 +211,7 @@ class Updater:
 
     def observe(self, cycle: CycleOutcome) -> None:
         """A finished cycle; the recorder's thread, never blocks."""
-        facts = PartFacts(cycle.model, cycle.verdict, cycle.reasons, cycle.timings.inference_ms)
+        facts = facts_of(cycle)
         with self._changed:
             self._facts.append(facts)
             self._num_facts += 1
@@ -475,6 +477,15 @@ class Updater:
 
     def _now_ns(self) -> int:
         return self._clock.monotonic_ns()
+
+
+def facts_of(cycle: CycleOutcome) -> PartFacts:
+    """What the windows need to know of a cycle."""
+    found: frozenset[str] = frozenset()
+    if cycle.detections is not None:
+        limits = effective_thresholds(cycle.view, cycle.thresholds)
+        found = frozenset(counted_boxes(cycle.detections, cycle.categories, limits))
+    return PartFacts(cycle.model, cycle.verdict, cycle.reasons, cycle.timings.inference_ms, found)
 
 
 def _ref(model: LoadedModel | None) -> ModelRef | None:

@@ -38,12 +38,28 @@ def test_rejects_that_jump_send_the_model_back() -> None:
     assert window.fault() == "10 of 10 parts rejected, 5 of 100 before"
 
 
+def torn_label() -> PartFacts:
+    """The new model finds a torn label, and so misses the label that the old one would see."""
+    reasons = (
+        Reason(code=ReasonCode.MISSING_OBJECT, category="bolt"),
+        Reason(code=ReasonCode.DEFECT, category="torn_label"),
+    )
+    return PartFacts(None, Verdict.NOT_OK, reasons, 5.0, frozenset({"bolt", "torn_label"}))
+
+
 def test_rejects_for_what_the_old_model_did_not_know_are_no_reason_to_go_back() -> None:
     window = CanaryWindow(20, [part()] * 100, KNOWN)
-    for _ in range(20):
-        window.add(part("torn_label"))
+    for number in range(20):
+        window.add(torn_label() if number % 5 else part())
     assert window.is_over
     assert window.fault() is None
+
+
+def test_model_that_sees_its_new_defect_everywhere_has_to_go() -> None:
+    window = CanaryWindow(20, [part()] * 100, KNOWN)
+    for _ in range(20):
+        window.add(torn_label())
+    assert window.fault() == "20 of 20 parts rejected"
 
 
 def test_one_slow_part_is_no_reason_to_go_back_and_a_slow_model_is() -> None:
