@@ -60,6 +60,7 @@ class Agent:
         self._settings = settings
         self._clock = SystemClock()
         self._boot_id = uuid4()
+        self._live_ns = self._clock.monotonic_ns()
         self._cell = settings.cell.address
         self._telemetry = Telemetry()
         book = RecipeBook.read(settings.recipe.path, settings.recipe.store)
@@ -100,7 +101,7 @@ class Agent:
         """Inspect until told to stop.
 
         Returns:
-            False when a thread died that a part needs: the service manager starts us again.
+            False when a thread that a part needs died or hangs: somebody must start us again.
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         manager = ServiceManager.from_environment()
@@ -110,15 +111,23 @@ class Agent:
             manager.ready()
             logger.info("agent started", extra={"cell": str(self._cell), "boot": self._boot_id})
             period_s = min(WATCH_S, (manager.watchdog_s or 2 * WATCH_S) / 2)
-            while not stop.wait(period_s) and self._core.is_alive:
-                if self._link is not None:
-                    self._link.ensure_alive()
-                if self.is_live():
-                    manager.alive()
-            is_well = self._core.is_alive
+            is_well = True
+            while is_well and not stop.wait(period_s):
+                is_well = self._watch(manager)
             manager.stopping()
         logger.info("agent stopped")
         return is_well
+
+    def _watch(self, manager: ServiceManager) -> bool:
+        """Whether to go on: false when only a new process can help."""
+        if self._link is not None:
+            self._link.ensure_alive()
+        if self.is_live():
+            manager.alive()
+            self._live_ns = self._clock.monotonic_ns()
+        # systemd ends a hanging agent earlier; without it the agent does so itself.
+        patience_ns = 2 * self._settings.station.hang_s * NS_PER_S
+        return self._core.is_alive and self._clock.monotonic_ns() - self._live_ns < patience_ns
 
     def is_live(self) -> bool:
         """Whether every loop that a part needs goes round."""

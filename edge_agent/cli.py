@@ -64,7 +64,7 @@ def run(config: Config) -> None:
     from edge_agent.agent import run_agent
 
     if not run_agent(settings):
-        logging.getLogger(__name__).error("a thread died, ending so that the agent is restarted")
+        logging.getLogger(__name__).error("a thread died or hangs: ending, to be restarted")
         raise typer.Exit(EXIT_FAILED)
 
 

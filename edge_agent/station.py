@@ -235,8 +235,8 @@ class Station:
         pending = self._pending
         if pending and now_ns - pending.first_sent_ns >= self._hold_ns:
             given_up, self._pending = pending.result, None
-        elif pending and may_send and now_ns - pending.last_sent_ns >= self._resend_ns:
-            resend, pending.last_sent_ns = pending.result, now_ns
+        elif pending and now_ns - pending.last_sent_ns >= self._resend_ns:
+            resend, pending.last_sent_ns = (pending.result if may_send else None), now_ns
         aborted = None
         job = None if self._execution else self._job
         if job and now_ns - job.started_ns >= self._job_timeout_ns:
