@@ -158,3 +158,11 @@ class ReviewBoard(Element, component="static/review_board.js"):
 
 def _now_ms() -> float:
     return time.time() * 1000.0
+
+
+class LoginForm(Element, component="static/login_form.js"):
+    """Name and password."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self._props.update(next=target)

@@ -23,6 +23,7 @@ from cloud.errors import NotSignedInError
 STATIC_URL = "/dashboard-static"
 THEME_COOKIE = "sightline_theme"
 BEAT_PERIOD_S = 2.0
+IDENTIFY_BEATS = 15
 
 PAGES: tuple[dict[str, str], ...] = (
     {"path": "/", "title": "Line"},
@@ -72,7 +73,7 @@ class Frame:
             identity=identity,
             can_sign_out=self.context.accounts.require_login,
         )
-        self._keep_alive(header)
+        self._keep_alive(header, request)
         with ui.element("main").classes(f"sl-page sl-page--wide {classes}"):
             yield
 
@@ -89,7 +90,7 @@ class Frame:
         )
         ui.page_title(f"{title} · Sightline")
 
-    def _keep_alive(self, header: SiteHeader) -> None:
+    def _keep_alive(self, header: SiteHeader, request: Request) -> None:
         feed = self._beat
         ticks = 0
 
@@ -104,6 +105,10 @@ class Frame:
                 counts={"/review": value.num_pending} if value else {},
                 problem=feed.problem,
             )
+            # A page may stay open for a shift; whoever signed out or was locked out loses it.
+            is_due = ticks % IDENTIFY_BEATS == 0 and not feed.problem
+            if is_due and await to_thread(self.identify, request) is None:
+                ui.navigate.to("/login")
 
         ui.timer(BEAT_PERIOD_S, beat)
 

@@ -27,6 +27,8 @@ from cloud.errors import CloudError
 PERIOD_S = 1.0
 NUM_RELEASES = 50
 NUM_ROLLOUTS = 20
+OPEN = ("running", "paused")
+"""States of a rollout that goes on."""
 
 
 def install(frame: Frame) -> None:
@@ -93,14 +95,8 @@ class ModelsPage:
     def show(self, view: Json) -> None:
         """Bring the page up to date."""
         self._view = view
-        numbers = [release["release"] for release in view["releases"]]
-        if self._chosen not in numbers:
-            self._chosen = next((n for n in numbers if n == view["wanted"]), 0) or (
-                numbers[0] if numbers else 0
-            )
-            # What waits for a decision comes first.
-            waiting = [r for r in view["releases"] if r["state"] == "candidate"]
-            self._chosen = waiting[0]["release"] if waiting else self._chosen
+        if all(release["release"] != self._chosen for release in view["releases"]):
+            self._chosen = first_choice(view)
         self._draw()
 
     def _draw(self) -> None:
@@ -115,7 +111,7 @@ class ModelsPage:
                 show(name, None, _nothing)
             return
         rollout, lineage = chosen["rollout"], chosen["lineage"]
-        is_open = rollout is not None and rollout["state"] in {"running", "paused"}
+        is_open = rollout is not None and rollout["state"] in OPEN
         head = {key: value for key, value in chosen.items() if key != "rollout"}
         show("head", [head, is_open], lambda: self._head(chosen, is_open))
         judged = [chosen[key] for key in ("release", "before", "after", "gates")]
@@ -258,6 +254,16 @@ class ModelsPage:
         else:
             ui.notify(done, type="positive")
         self._feed.expire()
+
+
+def first_choice(view: Json) -> int:
+    """The release that most likely brings somebody here; 0 when there is none."""
+    releases = view["releases"]
+    on_its_way = [r for r in releases if r["rollout"] and r["rollout"]["state"] in OPEN]
+    to_decide = [r for r in releases if r["state"] == "candidate"]
+    in_use = [r for r in releases if r["release"] == view["wanted"]]
+    choice = [*on_its_way, *to_decide, *in_use, *releases]
+    return int(choice[0]["release"]) if choice else 0
 
 
 def _nothing() -> None:

@@ -71,6 +71,7 @@ def per_class_chart(before: Json | None, after: Json) -> Json:
     ink = "#7c8b99"
     return {
         "animation": False,
+        "textStyle": {"fontFamily": "Roboto, sans-serif"},
         "grid": {
             "left": 8,
             "right": 46,

@@ -5,7 +5,7 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from cloud.api.context import Context
-from cloud.dashboard import line, models, part, results, review, training
+from cloud.dashboard import line, login, models, part, results, review, training
 from cloud.dashboard.actions import Contradictions, Publish
 from cloud.dashboard.elements import STATIC
 from cloud.dashboard.frame import STATIC_URL, Frame
@@ -30,6 +30,7 @@ def mount(app: FastAPI, context: Context, *, publish: Publish | None = None) -> 
     # File names carry a hash of their content.
     nicegui_app.add_static_files(STATIC_URL, STATIC, max_cache_age=YEAR_S)
     Thumbnails(context).install(app)
+    login.install(frame)
     line.install(frame, contradictions)
     results.install(frame)
     part.install(frame)

@@ -16,15 +16,26 @@ from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
+from cloud.auth import Accounts
 from cloud.db import tables as t
 from cloud.db.migration import migrate
 from cloud.db.session import Database
 from cloud.image_store import ImageStore
-from models.contract.bundle import CategoryKind
-from models.contract.messages import ReasonCode, ResultState, Verdict
+from models.contract.bundle import CategoryKind, ModelRef
+from models.contract.messages import (
+    Connection,
+    DesiredModel,
+    ReasonCode,
+    Reported,
+    ResultState,
+    StationState,
+    StationStatus,
+    Verdict,
+)
 from simulators.dataset import DatasetPlan, jpeg_bytes, render_indexed
 from simulators.parts import DEFECTS
 
+USER, PASSWORD = "mara", "correct horse"
 CELLS = ("demo/assembly/line1/cell1", "demo/assembly/line2/cell1")
 OBJECTS = ("bolt", "screw", "label")
 OLD_DEFECTS = ("missing_bolt", "missing_label", "scratch")
@@ -128,17 +139,23 @@ class Plant:
     def heartbeat(self, session: Session, cell: str, *, connection: str = "online") -> None:
         """The cell's state as its agent repeats it."""
         now = datetime.now(UTC)
-        model = {"release": 1, "bundle_id": BUNDLES[1], "name": "plate"}
+        model = ModelRef(release=1, bundle_id=BUNDLES[1], name="plate")
         row = session.get(t.Cell, cell)
         if row is None:
             row = t.Cell(cell=cell, first_seen_at=now)
             session.add(row)
         row.status_at = row.reported_at = now
-        row.status = {
-            "cell": cell, "connection": connection, "station_state": "ready", "alarms": [],
-            "recipe_id": "plate", "recipe_version": 2, "model": model,
-        }  # fmt: skip
-        row.reported = {"cell": cell, "phase": "active", "model": model, "outbox_records": 0}
+        status = StationStatus(
+            cell=cell, connection=Connection(connection), station_state=StationState.READY,
+            recipe_id="plate", recipe_version=2, model=model,
+        )  # fmt: skip
+        reported = Reported(
+            cell=cell, boot_id=BOOTS[cell], agent_version="0.1.0", model=model, sent_at=now
+        )
+        desired = DesiredModel(model=model, rollout_id="rollout-1", issued_at=now)
+        row.status = status.model_dump(mode="json")
+        row.reported = reported.model_dump(mode="json")
+        row.desired = desired.model_dump(mode="json")
 
     def history(self, count: int) -> None:
         """The shift so far."""
@@ -166,8 +183,11 @@ class Plant:
                     session, CELLS[number % 2 if picture is None else picture % 2], at, picture
                 )
 
-    def learning(self) -> None:
-        """Snapshots, runs and releases: a baseline, its better successor, one that was refused."""
+    def learning(self, *, is_training: bool) -> None:
+        """Snapshots, runs and releases: a baseline, its better successor, one that was refused.
+
+        A run in progress is only for a server that drives none: a real one would take it up.
+        """
         now = datetime.now(UTC)
         with self.database.write() as session:
             for number, snapshot_id in enumerate(SNAPSHOTS):
@@ -179,7 +199,7 @@ class Plant:
                     )
                 )  # fmt: skip
                 session.flush()
-            for run in _runs(self.folder, now):
+            for run in _runs(self.folder, now)[: 3 if is_training else 2]:
                 session.add(run)
             session.flush()
             for release in _releases(now):
@@ -355,7 +375,8 @@ def main() -> None:
     plant = Plant(arguments.folder)
     plant.render(arguments.pictures)
     plant.history(arguments.parts)
-    plant.learning()
+    plant.learning(is_training=arguments.live)
+    Accounts(plant.database).set_user(USER, role=t.Role.ML, password=PASSWORD)
     if arguments.live:
         plant.live()
 

@@ -1,0 +1,32 @@
+"""`/login`: name and password, where the settings ask for them."""
+
+from asyncio import to_thread
+
+from fastapi import Request
+from fastapi.responses import RedirectResponse
+from nicegui import ui
+
+from cloud.dashboard.elements import LoginForm
+from cloud.dashboard.frame import Frame
+
+
+def install(frame: Frame) -> None:
+    """Register the page."""
+
+    async def login(request: Request) -> RedirectResponse | None:
+        target = safe_target(request.query_params.get("next", "/"))
+        if await to_thread(frame.identify, request) is not None:
+            return RedirectResponse(target)
+        frame.dress(request, "Sign in")
+        LoginForm(target)
+        return None
+
+    ui.page("/login")(login)
+
+
+def safe_target(wanted: str) -> str:
+    """Where to go after signing in: a path of this site, whatever the address bar asks for."""
+    # Browsers read a backslash as a slash, and "//host" as another site.
+    if not wanted.startswith("/") or wanted.startswith(("//", "/\\")) or not wanted.isprintable():
+        return "/"
+    return wanted

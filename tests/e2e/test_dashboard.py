@@ -1,0 +1,322 @@
+"""The dashboard in a real browser: what people see, and that what they do is kept."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+from playwright.sync_api import (  # noqa: E402
+    Browser,
+    BrowserContext,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+CHROMIUM = Path("/usr/bin/chromium")
+SEED = Path(__file__).with_name("seed_dashboard.py")
+START_TIMEOUT_S = 60.0
+TIMEOUT_MS = 15_000
+USER, PASSWORD = "mara", "correct horse"  # as seeded
+SESSION_COOKIE = "sightline_session"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason="Chromium is not installed: apt-get install chromium"
+)
+
+
+@dataclass
+class Site:
+    """A running server with a seeded plant."""
+
+    url: str
+    token: str = ""
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON
+        return self._ask(path)
+
+    def sign_in(self) -> None:
+        body = json.dumps({"name": USER, "password": PASSWORD}).encode()
+        self.token = self._ask("/v1/sessions", body)["token"]
+
+    def _ask(self, path: str, body: bytes | None = None) -> Any:  # noqa: ANN401 - any JSON
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
+        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            return json.load(answer)
+
+
+@dataclass
+class Watched:
+    """A page and what went wrong on it."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _config(folder: Path, port: int) -> Path:
+    path = folder / "cloud.toml"
+    path.write_text(
+        f'[database]\nurl = "sqlite:///{folder}/sightline.db"\n'
+        f'[storage]\nurl = "{folder}/images"\nsnapshots_url = "{folder}/snapshots"\n'
+        f"[http]\nport = {port}\n"
+        f'[tuf]\ndir = "{folder}/tuf"\nkeys_dir = "{folder}/keys"\n'
+        f'[retraining]\nenabled = false\ndir = "{folder}/runs"\nbundles_dir = "{folder}/bundles"\n'
+        # Nothing listens there: the dashboard must not need the broker.
+        f"[broker]\nport = {_free_port()}\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plant")
+    subprocess.run(
+        [sys.executable, SEED, folder, "--pictures", "8", "--parts", "120"],
+        check=True,
+        cwd=SEED.parents[2],
+        env={"PYTHONPATH": str(SEED.parents[2]), "PATH": "/usr/bin:/bin"},
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(plant: Path) -> Iterator[Site]:
+    port = _free_port()
+    config = _config(plant, port)
+    program = Path(sys.executable).with_name("sightline-cloud")
+    log = (plant / "serve.log").open("wb")
+    process = subprocess.Popen(
+        [program, "serve", "--config", config], stdout=log, stderr=subprocess.STDOUT
+    )
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            with socket.socket() as probe:
+                probe.settimeout(0.5)
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(Path(log.name).read_text()[-2000:])
+            time.sleep(0.1)
+        served = Site(f"http://127.0.0.1:{port}")
+        served.sign_in()
+        yield served
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def stranger(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser that nobody has signed in with."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(TIMEOUT_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def context(stranger: BrowserContext, site: Site) -> BrowserContext:
+    """A browser that mara has signed in with."""
+    stranger.add_cookies([{"name": SESSION_COOKIE, "value": site.token, "url": site.url}])
+    return stranger
+
+
+@pytest.fixture
+def watched(context: BrowserContext) -> Iterator[Watched]:
+    """A page that must end without a complaint and without having called anybody else."""
+    watched = Watched(context.new_page())
+    page = watched.page
+    page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            watched.complaints.append(message.text)
+            if message.type in {"error", "warning"}
+            else None
+        ),
+    )
+    page.on("request", lambda request: watched.hosts.add(urlsplit(request.url).hostname or "data"))
+    yield watched
+    assert watched.complaints == []
+    assert watched.hosts <= {"127.0.0.1", "data"}
+
+
+def _pending(site: Site) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = site.get("/v1/review?status=pending&limit=100")["items"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "texts"),
+    [
+        pytest.param("/", ["Line 1 · Cell 1", "OK this shift", "Last rejects"], id="line"),
+        pytest.param("/results", ["P-018", "Line 2 · Cell 1", "plate r1"], id="results"),
+        pytest.param("/results?verdict=not_ok", ["NOT_OK"], id="results narrowed by the address"),
+        pytest.param("/parts/P-018201", ["What happened", "plate v2"], id="trace"),
+        pytest.param("/parts/never-made", ["No part never-made is known"], id="unknown part"),
+        pytest.param("/review", ["waiting", "missing bolt", "Accept"], id="review"),
+        pytest.param("/models", ["plate r1", "Rollout", "Gates", "Lineage"], id="models"),
+        pytest.param("/training", ["Next training", "released", "Release 2", "Log"], id="training"),
+    ],
+)
+def test_every_page_shows_its_content_and_asks_nobody_else(
+    site: Site, watched: Watched, path: str, texts: list[str]
+) -> None:
+    watched.page.goto(site.url + path)
+    for text in texts:
+        expect(watched.page.get_by_text(text).first).to_be_visible(timeout=TIMEOUT_MS)
+    expect(watched.page.get_by_text("Live", exact=True)).to_be_visible()
+
+
+def test_a_click_on_a_result_leads_to_the_trace_with_its_picture(
+    site: Site, watched: Watched
+) -> None:
+    page = watched.page
+    page.goto(site.url + "/results?reason=reject")
+    page.locator("tbody tr:has(img) a").first.click()
+    expect(page.get_by_text("What happened")).to_be_visible()
+    expect(page.locator(".sl-picture img")).to_have_js_property("complete", value=True)
+    expect(page.locator(".sl-box").first).to_be_visible()
+
+
+def test_the_keyboard_is_enough_to_label_a_picture(site: Site, watched: Watched) -> None:
+    page = watched.page
+    page.goto(site.url + "/review")
+    stage = page.get_by_test_id("stage")
+    expect(stage).to_be_visible()
+    part = page.locator(".sl-queue__item.is-current b").inner_text()
+    before = next(item for item in _pending(site) if item["part_id"] == part)
+    page.keyboard.press("Tab")  # first box in reading order
+    page.keyboard.press("7")  # is a torn label
+    page.keyboard.press("Tab")
+    page.keyboard.press("Delete")
+    page.keyboard.press("Enter")
+    expect(page.locator(".sl-queue__item.is-current b")).not_to_have_text(part)
+    page.wait_for_function(
+        "url => fetch(url).then(a => a.json()).then(r => r.status === 'labelled')",
+        arg=f"{site.url}/v1/review/{before['sha256']}",
+    )
+    saved = site.get(f"/v1/review/{before['sha256']}")
+    assert saved["revision"] == 1
+    categories = [box["category"] for box in saved["annotations"]]
+    assert categories.count("torn_label") == 1
+    assert len(categories) == len(before["proposals"]) - 1
+
+
+def test_a_box_drawn_with_the_mouse_is_saved_where_it_was_drawn(
+    site: Site, watched: Watched
+) -> None:
+    page = watched.page
+    page.goto(site.url + "/review")
+    page.get_by_test_id("stage").wait_for()
+    part = page.locator(".sl-queue__item.is-current b").inner_text()
+    sha256 = next(item for item in _pending(site) if item["part_id"] == part)["sha256"]
+    page.keyboard.press("6")  # scratch
+    picture = page.locator(".sl-easel__stage image").bounding_box()
+    assert picture is not None
+    scale = picture["width"] / 640
+    left, top = picture["x"] + 300 * scale, picture["y"] + 240 * scale
+    page.mouse.move(left, top)
+    page.mouse.down()
+    page.mouse.move(left + 20 * scale, top + 10 * scale)
+    page.mouse.move(left + 64 * scale, top + 32 * scale)
+    page.mouse.up()
+    page.get_by_role("button", name=re.compile("^Save")).click()
+    page.wait_for_function(
+        "url => fetch(url).then(a => a.json()).then(r => r.status === 'labelled')",
+        arg=f"{site.url}/v1/review/{sha256}",
+    )
+    saved = site.get(f"/v1/review/{sha256}")
+    drawn = [box["bbox"] for box in saved["annotations"] if box["category"] == "scratch"]
+    assert any(bbox == pytest.approx([300, 240, 64, 32], abs=2.0) for bbox in drawn)
+
+
+def test_undo_brings_the_last_picture_back(site: Site, watched: Watched) -> None:
+    page = watched.page
+    page.goto(site.url + "/review")
+    current = page.locator(".sl-queue__item.is-current b")
+    part = current.inner_text()
+    page.keyboard.press("x")
+    expect(current).not_to_have_text(part)
+    page.keyboard.press("z")
+    expect(current).to_have_text(part)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 done")).to_be_visible()
+
+
+def test_a_false_reject_goes_back_into_review(site: Site, watched: Watched) -> None:
+    page = watched.page
+    page.goto(site.url + "/")
+    card = page.locator("article").first
+    card.locator(".sl-shot:has(img)").first.click()
+    dialog = page.get_by_role("dialog")
+    part = dialog.locator("a").first.inner_text()
+    dialog.get_by_role("button", name="False reject").click()
+    expect(page.get_by_text(f"{part} is noted as false reject")).to_be_visible()
+    item = next(item for item in _pending(site) if item["part_id"] == part)
+    assert "contradiction" in item["hard_reasons"]
+
+
+def test_the_chosen_theme_stays(site: Site, watched: Watched) -> None:
+    page = watched.page
+    page.goto(site.url + "/models")
+    page.get_by_role("button", name="Switch to the dark theme").click()
+    page.goto(site.url + "/training")
+    expect(page.locator("body.body--dark")).to_be_visible()
+
+
+def test_pages_ask_for_a_name_and_lead_back_after_it(site: Site, stranger: BrowserContext) -> None:
+    page = stranger.new_page()
+    page.goto(f"{site.url}/models?release=1")
+    page.get_by_label("Name").fill(USER)
+    page.get_by_label("Password").fill("wrong horse")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("name or password is wrong")).to_be_visible()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/models?release=1")
+    expect(page.get_by_text("plate r1").first).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/login")
