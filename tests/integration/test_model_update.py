@@ -1,0 +1,359 @@
+"""A signed release comes onto a running line: real broker, TUF, OpenVINO and agent process."""
+
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import openvino as ov
+import paho.mqtt.client as mqtt
+import pytest
+from openvino import opset13 as ops
+from paho.mqtt.enums import CallbackAPIVersion
+
+from cloud.settings import TufSettings
+from cloud.tuf_repository import TufRepository
+from edge_agent.adapters.detector import Loading
+from edge_agent.adapters.workshop import ModelWorkshop
+from edge_agent.errors import UpdateError
+from models.contract.bundle import (
+    BundleManifest,
+    Category,
+    CategoryKind,
+    GoldenDetection,
+    GoldenPicture,
+    ModelRef,
+    bundle_id_of,
+    hash_files,
+    read_manifest,
+    target_path,
+)
+from models.contract.messages import DesiredModel, ModelPhase, Reported, Verdict
+from models.contract.topics import CellAddress, Channel
+from models.detector.anchors import default_anchors
+from models.detector.postprocess import DETECTIONS, EMBEDDING, IMAGE
+from models.detector.spec import DetectorSpec
+from simulators.broker_link import BrokerAddress
+from simulators.handshake import Exchange
+from simulators.plc import Plc, PlcSettings
+
+CELL = CellAddress("plant", "hall", "line1", "cell1")
+WAIT_S = 40.0
+HEIGHT, WIDTH = 48, 64
+RECIPE = f"""
+recipe_id = "grey"
+version = 1
+part_type = "grey"
+image_width_px = {WIDTH}
+image_height_px = {HEIGHT}
+deadline_ms = 1000
+[[views]]
+expected = [{{ name = "bolt", category = "bolt" }}]
+forbidden = [{{ category = "scratch" }}, {{ category = "torn_label" }}]
+"""
+
+
+class Broker(Protocol):
+    """The broker fixture, which conftest.py makes."""
+
+    port: int
+
+
+# --- bundles ---------------------------------------------------------------------------------
+
+
+def make_bundle(folder: Path, *categories: str, score: float = 0.95, golden: float = 0.95) -> Path:
+    """A model that finds a bolt in everything; its golden picture expects ``golden``."""
+    folder.mkdir(parents=True)
+    spec = DetectorSpec(
+        categories=("bolt", *categories),
+        input_height=HEIGHT,
+        input_width=WIDTH,
+        levels=(8,),
+        anchors=default_anchors((8,)),
+    )
+    (folder / "spec.json").write_text(spec.model_dump_json())
+    ov.save_model(_bolt_finder(score), str(folder / "model.xml"), compress_to_fp16=False)
+    (folder / "golden").mkdir()
+    cv2.imwrite(str(folder / "golden/0.png"), np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
+    expected = GoldenDetection(category="bolt", bbox=(10, 10, 20, 20), score=golden)
+    files = hash_files(folder)
+    manifest = BundleManifest(
+        bundle_id=bundle_id_of(files),
+        name="grey",
+        created_at=datetime.now(UTC),
+        categories=(
+            Category(name="bolt", kind=CategoryKind.OBJECT),
+            *(Category(name=name) for name in categories),
+        ),
+        thresholds=dict.fromkeys(spec.categories, 0.5),
+        files=files,
+        golden=(GoldenPicture(file="golden/0.png", detections=(expected,)),),
+    )
+    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    return folder
+
+
+def _bolt_finder(score: float) -> ov.Model:
+    image = ops.parameter([1, HEIGHT, WIDTH, 3], np.uint8, name=IMAGE)
+    mean = ops.reduce_mean(ops.convert(image, "f32"), np.array([0, 1, 2, 3]), keep_dims=False)
+    nothing = ops.reshape(ops.multiply(mean, np.float32(0)), [1, 1], special_zero=False)
+    bolt = ops.constant(np.array([[0, score, 10, 10, 30, 30]], np.float32))
+    rows = ops.result(ops.add(bolt, nothing))
+    rows.output(0).set_names({DETECTIONS})
+    embedding = ops.result(ops.concat([nothing, nothing], 1))
+    embedding.output(0).set_names({EMBEDDING})
+    return ov.Model([rows, embedding], [image])
+
+
+# --- the workshop ----------------------------------------------------------------------------
+
+
+def test_good_bundle_passes_every_phase_and_fills_the_cache(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "good", "scratch")
+    phases: list[ModelPhase] = []
+    workshop = ModelWorkshop(Loading(cache_dir=tmp_path / "cache"))
+    workshop.check(bundle, on_phase=phases.append)
+    assert phases == [ModelPhase.COMPILING, ModelPhase.CHECKING]
+    assert any((tmp_path / "cache").iterdir())
+
+
+def test_bundle_that_answers_otherwise_than_recorded_is_refused(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "drifted", "scratch", score=0.6, golden=0.95)
+    with pytest.raises(UpdateError, match=r"golden check of grey failed: .*moved by -0\.35"):
+        ModelWorkshop(Loading()).check(bundle, on_phase=lambda _phase: None)
+
+
+def test_model_that_brings_its_process_down_is_refused_by_the_way_it_died(
+    tmp_path: Path,
+) -> None:
+    bundle = make_bundle(tmp_path / "good", "scratch")
+    workshop = ModelWorkshop(Loading(), timeout_s=0.05)
+    with pytest.raises(UpdateError, match="ended its checking process by signal 9"):
+        workshop.check(bundle, on_phase=lambda _phase: None)
+
+
+# --- a running line --------------------------------------------------------------------------
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Say nothing: a test's output is for its failures."""
+
+
+@dataclass
+class Plant:
+    """A cell with its agent, its PLC, and a cloud that signs and wishes."""
+
+    folder: Path
+    repository: TufRepository
+    client: mqtt.Client
+    plc: Plc
+    process: subprocess.Popen[bytes] | None = None
+    reports: list[Reported] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def start_agent(self) -> None:
+        command = [sys.executable, "-m", "edge_agent.cli", "run", "-c"]
+        with (self.folder / "edge.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, str(self.folder / "edge.toml")], stdout=log, stderr=log
+            )
+
+    def end_agent(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def run_line(self) -> None:
+        """Inspect parts at about 20 Hz until told to stop."""
+        while not self.stopping.wait(0.05):
+            self.exchanges.append(self.plc.inspect(f"P{len(self.exchanges)}"))
+
+    def publish(self, release: int, bundle: Path, *, shadow: int = 4, canary: int = 6) -> ModelRef:
+        manifest = read_manifest(bundle)
+        ref = ModelRef(release=release, bundle_id=manifest.bundle_id, name=manifest.name)
+        archive = self.folder / f"r{release}.tar"
+        with tarfile.open(archive, "w") as tar:
+            tar.add(bundle, arcname=".")
+        custom: dict[str, int | str] = {"release": release, "bundle_id": ref.bundle_id}
+        self.repository.publish(target_path(ref.name, release), archive, custom)
+        desired = DesiredModel(
+            model=ref,
+            rollout_id=f"R{release}",
+            shadow_parts=shadow,
+            canary_parts=canary,
+            issued_at=datetime.now(UTC),
+        )
+        topic = CELL.topic(Channel.DESIRED_MODEL)
+        self.client.publish(topic, desired.to_bytes(), qos=1, retain=True)
+        return ref
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < deadline, (self.phases, self.log)
+            time.sleep(0.02)
+
+    def has_reported(self, phase: ModelPhase, release: int) -> bool:
+        return any(
+            report.phase is phase and report.desired and report.desired.release == release
+            for report in list(self.reports)
+        )
+
+    def runs(self, release: int) -> bool:
+        last = self.reports[-1] if self.reports else None
+        return (
+            last is not None
+            and last.phase is ModelPhase.ACTIVE
+            and last.model is not None
+            and last.model.release == release
+        )
+
+    @property
+    def phases(self) -> list[str]:
+        return [
+            f"{report.phase}:{report.model and report.model.release}" for report in self.reports
+        ]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "edge.log").read_text()
+
+
+@pytest.fixture
+def plant(broker: Broker, tmp_path: Path) -> Iterator[Plant]:
+    settings = TufSettings(
+        dir=tmp_path / "tuf",
+        keys_dir=tmp_path / "keys",
+        offline_keys_dir=tmp_path / "offline",
+        root_file=tmp_path / "root.json",
+    )
+    repository = TufRepository(settings)
+    repository.ensure()
+    handler = partial(QuietHandler, directory=str(tmp_path / "tuf"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+    serving.start()
+    write_installation(tmp_path, broker.port, server.server_port)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="cloud", protocol=mqtt.MQTTv5)
+    plc = Plc(CELL, BrokerAddress("127.0.0.1", broker.port), PlcSettings("grey"))
+    plant = Plant(tmp_path, repository, client, plc)
+    client.on_message = lambda _c, _d, message: plant.reports.append(
+        Reported.from_bytes(bytes(message.payload))
+    )
+    client.on_connect = lambda c, *_: c.subscribe(CELL.topic(Channel.REPORTED), qos=1)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    plc.start()
+    line = threading.Thread(target=plant.run_line)
+    plant.start_agent()
+    assert plc.wait_station_ready(WAIT_S), plant.log
+    line.start()
+    yield plant
+    plant.stopping.set()
+    line.join(10)
+    plc.stop()
+    client.disconnect()
+    client.loop_stop()
+    assert plant.process is not None
+    with suppress(ProcessLookupError):
+        plant.process.kill()
+    plant.process.wait(10)
+    server.shutdown()
+    serving.join(5)
+    server.server_close()
+
+
+def write_installation(folder: Path, broker_port: int, http_port: int) -> None:
+    make_bundle(folder / "baseline", "scratch")
+    rng = np.random.default_rng(5)
+    (folder / "pictures").mkdir()
+    for number in range(7):
+        picture = rng.integers(90, 200, (HEIGHT, WIDTH, 3), np.uint8)
+        cv2.imwrite(str(folder / f"pictures/{number}.png"), picture)
+    (folder / "grey.toml").write_text(RECIPE)
+    (folder / "edge.toml").write_text(
+        f"""
+        [cell]
+        site = "plant"
+        area = "hall"
+        line = "line1"
+        cell = "cell1"
+        [camera]
+        path = "pictures"
+        mode = "cycle"
+        [model]
+        bundle = "baseline"
+        [recipe]
+        path = "grey.toml"
+        [broker]
+        port = {broker_port}
+        [uplink]
+        port = {broker_port}
+        [update]
+        enabled = true
+        base_url = "http://127.0.0.1:{http_port}"
+        root = "root.json"
+        [http]
+        enabled = false
+        """
+    )
+
+
+def test_release_is_taken_over_without_a_missed_part_and_survives_a_kill(
+    plant: Plant, tmp_path: Path
+) -> None:
+    plant.wait_for(lambda: len(plant.exchanges) > 5)
+
+    plant.publish(2, make_bundle(tmp_path / "v2", "scratch", "torn_label"))
+    plant.wait_for(lambda: plant.runs(2))
+
+    num_parts = len(plant.exchanges)
+    plant.wait_for(lambda: len(plant.exchanges) > num_parts + 5)
+    results = [exchange.result for exchange in plant.exchanges]
+    assert all(result and result.verdict is Verdict.OK for result in results), plant.log
+    assert {result.model.release for result in results if result and result.model} == {0, 2}
+    for phase in (ModelPhase.SHADOW, ModelPhase.CANARY):
+        assert plant.has_reported(phase, 2), plant.phases
+
+    plant.end_agent(signal.SIGKILL)
+    plant.start_agent()
+    plant.wait_for(lambda: plant.runs(2) and plant.plc.is_station_ready)
+
+
+def test_release_that_is_blind_is_stopped_in_the_shadow_and_the_line_goes_on(
+    plant: Plant, tmp_path: Path
+) -> None:
+    plant.publish(3, make_bundle(tmp_path / "blind", "scratch", score=0.01, golden=0.01))
+    plant.wait_for(lambda: plant.has_reported(ModelPhase.FAILED, 3))
+    last = plant.reports[-1]
+    assert last.model is not None
+    assert last.model.release == 0
+    assert "disagrees" in last.error
+    num_parts = len(plant.exchanges)
+    plant.wait_for(lambda: len(plant.exchanges) > num_parts + 3)
+    assert {e.result.verdict for e in plant.exchanges if e.result} == {Verdict.OK}
+
+
+def test_number_for_what_runs_already_needs_no_download(plant: Plant, tmp_path: Path) -> None:
+    plant.publish(1, tmp_path / "baseline")
+    plant.wait_for(lambda: plant.runs(1))
+    assert not (tmp_path / "data/updates/downloads").exists() or not list(
+        (tmp_path / "data/updates/downloads").iterdir()
+    )
+    assert plant.end_agent() == 0, plant.log
+    assert "Traceback" not in plant.log
