@@ -30,7 +30,7 @@ from models.contract.bundle import (
     bundle_id_of,
     hash_files,
 )
-from models.contract.messages import Connection, Verdict
+from models.contract.messages import Connection, ReasonCode, Verdict
 from models.contract.topics import CellAddress
 from models.detector.anchors import default_anchors
 from models.detector.postprocess import DETECTIONS, EMBEDDING, IMAGE
@@ -193,7 +193,9 @@ def edge(broker: Broker, bundle: Path, tmp_path: Path) -> Iterator[Edge]:
 
 @pytest.fixture
 def plc(broker: Broker) -> Iterator[Plc]:
-    plc = Plc(CELL, BrokerAddress("127.0.0.1", broker.port), PlcSettings("grey"))
+    # Generous: the tests of a busy machine are about what is answered, not about how fast.
+    settings = PlcSettings("grey", deadline_ms=10_000, patience_s=15.0)
+    plc = Plc(CELL, BrokerAddress("127.0.0.1", broker.port), settings)
     plc.start()
     yield plc
     plc.stop()
@@ -267,7 +269,7 @@ def test_agent_takes_no_picture_of_another_part(edge: Edge, plc: Plc) -> None:
 
     assert result is not None
     assert result.verdict is Verdict.NOT_DECIDABLE
-    assert result.processing_ms < 1000
+    assert result.reasons[0].code is ReasonCode.NO_FRAME
 
 
 @pytest.mark.parametrize(
