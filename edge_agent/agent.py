@@ -33,7 +33,8 @@ from edge_agent.sections import MqttSettings
 from edge_agent.service import ServiceManager
 from edge_agent.settings import Settings
 from edge_agent.telemetry import Telemetry
-from edge_agent.updater import Updater, UpdaterHooks, UpdateStatus
+from edge_agent.update_ports import UpdaterHooks, UpdateStatus
+from edge_agent.updater import Updater
 from models.contract.messages import DesiredModel, Reported, StationEvent
 
 logger = logging.getLogger(__name__)

@@ -15,14 +15,9 @@ Wiring::
 import logging
 import os
 import threading
-from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from edge_agent.agreement import counted_boxes
 from edge_agent.errors import (
     EdgeAgentError,
     ReleaseUnavailableError,
@@ -30,15 +25,15 @@ from edge_agent.errors import (
     SwapError,
     UpdateError,
 )
-from edge_agent.hard_examples import effective_thresholds
+from edge_agent.live_parts import LiveParts
 from edge_agent.model_store import ModelStore, StoredModel
 from edge_agent.ports import Clock, CycleOutcome, LoadedModel, ModelHost
 from edge_agent.second_look import second_look
 from edge_agent.token_bucket import NS_PER_S
+from edge_agent.update_ports import ReleaseSource, UpdaterHooks, UpdateStatus, Workshop
 from edge_agent.update_rules import (
     CanaryWindow,
     Move,
-    PartFacts,
     ShadowWindow,
     WindowLimits,
     decide,
@@ -52,74 +47,10 @@ logger = logging.getLogger(__name__)
 NICENESS = 10
 POLL_S = 0.5
 STOP_TIMEOUT_S = 15.0
-NUM_REMEMBERED_PARTS = 200
-NUM_WAITING_PICTURES = 4
-"""Pictures that may wait for a second look; the line is never held up for it."""
 FIRST_RETRY_S = 1.0
 RETRY_CAP_S = 60.0
 RETRY_REFUSED_S = 300.0
 """After the repository's answer was refused, or the disk: somebody has to mend that first."""
-
-
-class ReleaseSource(Protocol):
-    """Where releases come from."""
-
-    def fetch(self, ref: ModelRef, *, into: Path) -> Path:
-        """Download, verify and unpack a release.
-
-        Raises:
-            ReleaseUnavailableError: not now.
-            UpdateError: never like this.
-        """
-        ...
-
-    def confirm(self, ref: ModelRef) -> None:
-        """Check that the release stands for its bundle, without downloading it; same errors."""
-        ...
-
-
-class Workshop(Protocol):
-    """Where models are compiled."""
-
-    def check(self, bundle_dir: Path, *, on_phase: Callable[[ModelPhase], None]) -> None:
-        """Compile and run the golden pictures where a crash does no harm.
-
-        Raises:
-            UpdateError: it crashes, answers otherwise than it did, or takes too long.
-        """
-        ...
-
-    def load(self, stored: StoredModel) -> LoadedModel:
-        """Compile for use here.
-
-        Raises:
-            EdgeAgentError: it does not load.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateStatus:
-    """How far the cell has come with what the cloud wants."""
-
-    phase: ModelPhase = ModelPhase.ACTIVE
-    desired: DesiredModel | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class UpdaterHooks:
-    """Whom the updater tells; every call only enqueues.
-
-    Attributes:
-        on_change: the status is another one.
-        note: something for the record: a code and a text.
-        keep_picture: a picture on which two models disagree.
-    """
-
-    on_change: Callable[[], None] = lambda: None
-    note: Callable[[str, str], None] = lambda _code, _text: None
-    keep_picture: Callable[[CycleOutcome, HardReason], None] = lambda _cycle, _reason: None
 
 
 class _SupersededError(Exception):
@@ -177,9 +108,7 @@ class Updater:
         self._is_stopping = False
         self._retry_ns: int | None = None
         self._num_retries = 0
-        self._facts: deque[PartFacts] = deque(maxlen=NUM_REMEMBERED_PARTS)
-        self._num_facts = 0
-        self._pictures: deque[CycleOutcome] = deque(maxlen=NUM_WAITING_PICTURES)
+        self._parts = LiveParts(self._changed)
         self._status = UpdateStatus(desired=self._wanted)
         self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
 
@@ -211,12 +140,7 @@ class Updater:
 
     def observe(self, cycle: CycleOutcome) -> None:
         """A finished cycle; the recorder's thread, never blocks."""
-        facts = facts_of(cycle)
-        with self._changed:
-            self._facts.append(facts)
-            self._num_facts += 1
-            self._pictures.append(cycle)
-            self._changed.notify_all()
+        self._parts.add(cycle)
 
     # --- the thread --------------------------------------------------------------------------
 
@@ -243,7 +167,7 @@ class Updater:
                         self._num_retries = 0
                     self._is_new, self._retry_ns = False, None
                     return self._wanted
-                self._pictures.clear()
+                self._parts.forget_pictures()
                 self._changed.wait(POLL_S)
         return None
 
@@ -351,8 +275,8 @@ class Updater:
     # --- swap and canary ---------------------------------------------------------------------
 
     def _take_over(self, desired: DesiredModel, model: LoadedModel, *, num_parts: int) -> None:
-        with self._changed:
-            before = [part for part in self._facts if part.model == _ref(self._active)]
+        _, parts = self._parts.after(0)
+        before = [part for part in parts if part.model == _ref(self._active)]
         self._store.open_trial(desired.model)
         try:
             old = self._swap(model)
@@ -384,13 +308,11 @@ class Updater:
         old: LoadedModel | None,
     ) -> str | None:
         """Watch the new model judge; the cause to go back, or None when it did well."""
-        seen = self._num_facts
+        seen = self._parts.num_seen
         while not window.is_over:
             cycle = self._next_picture(desired)
-            with self._changed:
-                fresh = list(self._facts)[max(len(self._facts) - (self._num_facts - seen), 0) :]
-                seen = self._num_facts
-            for part in fresh:
+            seen, parts = self._parts.after(seen)
+            for part in parts:
                 if part.model == model.ref:
                     window.add(part)
             if old is not None and cycle is not None and cycle.model == model.ref:
@@ -437,14 +359,13 @@ class Updater:
             _SupersededError: the cloud wants something else, or the agent stops.
         """
         with self._changed:
-            if not self._pictures:
+            if not self._parts.has_picture:
                 self._changed.wait(POLL_S)
             wanted = self._wanted
             is_paused = wanted is not None and wanted.mode is FollowMode.PAUSE
             if self._is_stopping or is_paused or (wanted and wanted.model != desired.model):
                 raise _SupersededError
-            cycle = self._pictures.popleft() if self._pictures else None
-        return cycle if cycle and cycle.frame and cycle.detections else None
+            return self._parts.take_picture()
 
     def _show(self, desired: DesiredModel, phase: ModelPhase, error: str = "") -> None:
         status = UpdateStatus(phase, desired, error[:500])
@@ -477,15 +398,6 @@ class Updater:
 
     def _now_ns(self) -> int:
         return self._clock.monotonic_ns()
-
-
-def facts_of(cycle: CycleOutcome) -> PartFacts:
-    """What the windows need to know of a cycle."""
-    found: frozenset[str] = frozenset()
-    if cycle.detections is not None:
-        limits = effective_thresholds(cycle.view, cycle.thresholds)
-        found = frozenset(counted_boxes(cycle.detections, cycle.categories, limits))
-    return PartFacts(cycle.model, cycle.verdict, cycle.reasons, cycle.timings.inference_ms, found)
 
 
 def _ref(model: LoadedModel | None) -> ModelRef | None:

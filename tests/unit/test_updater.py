@@ -16,7 +16,8 @@ from edge_agent.errors import ModelFault, ReleaseUnavailableError, SwapError, Up
 from edge_agent.judgement import LabelMap, judge_view
 from edge_agent.model_store import ModelStore, StoredModel
 from edge_agent.ports import CycleOutcome, CycleTimings, Frame, Image, LoadedModel
-from edge_agent.updater import Updater, UpdaterHooks
+from edge_agent.update_ports import UpdaterHooks
+from edge_agent.updater import Updater
 from models.contract.bundle import (
     BundleManifest,
     Category,
