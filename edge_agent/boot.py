@@ -72,16 +72,23 @@ def _stored(store: ModelStore) -> Iterator[StoredModel]:
 
 def _load(settings: Settings, stored: StoredModel, recipe: Recipe) -> LoadedModel:
     model = load_model(stored.bundle_dir, stored.ref, loading=loading_of(settings))
-    unknown = unknown_expected(recipe, model.detector.categories)
-    if unknown:
+    try:
+        _require_fit(model, recipe)
+        check_golden(model)
+    except ModelFault:
         model.detector.close()
-        raise ModelFault(
-            f"{stored.ref.name} does not know {', '.join(unknown)}, "
-            f"which recipe {recipe.recipe_id} expects"
-        )
-    check_golden(model)
+        raise
     logger.info(
         "model loaded",
         extra={"model": model.ref.name, "bundle": model.ref.bundle_id, "r": model.ref.release},
     )
     return model
+
+
+def _require_fit(model: LoadedModel, recipe: Recipe) -> None:
+    unknown = unknown_expected(recipe, model.detector.categories)
+    if unknown:
+        raise ModelFault(
+            f"{model.ref.name} does not know {', '.join(unknown)}, "
+            f"which recipe {recipe.recipe_id} expects"
+        )
