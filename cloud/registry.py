@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from cloud import audit
 from cloud.db.session import Database
@@ -116,7 +117,7 @@ class Registry:
             actor: Who adds it.
             origin: ``import``, ``retraining`` or ``rollback``.
             name: Of the model; the bundle's own when not given.
-            run_id: The training run that made it.
+            run_id: The training run that made it; a run makes one release, asked twice or not.
             lineage: More facts about where it comes from.
 
         Raises:
@@ -124,6 +125,9 @@ class Registry:
         """
         manifest = self._store(folder)
         with self._database.write() as session:
+            known = _of_run(session, run_id)
+            if known is not None:
+                return known
             release = Release(
                 bundle_id=manifest.bundle_id,
                 name=name or manifest.name,
@@ -292,6 +296,13 @@ def write_archive(folder: Path, archive: Path) -> None:
 def model_ref(release: Release) -> ModelRef:
     """How messages name a release."""
     return ModelRef(release=release.release, bundle_id=release.bundle_id, name=release.name)
+
+
+def _of_run(session: Session, run_id: str | None) -> Release | None:
+    if run_id is None:
+        return None
+    query = select(Release).where(Release.run_id == run_id, Release.rollback_of.is_(None))
+    return session.scalars(query).one_or_none()
 
 
 def _same_or_less(folder: Path, kept: Path) -> bool:

@@ -318,18 +318,26 @@ class TrainingDriver:
                 "parent_bundle_id": run.init_bundle_id,
             },
         )
+        if self._settings.auto_promote:
+            self._promote(release)
+        # Last: a server that dies before comes through here again, and nothing above does harm
+        # when it is done twice.
         with self._changing(run.run_id) as row:
             row.release = release.release
             self._close(row, RunState.SUCCEEDED, None)
         LOGGER.info(
             "candidate made", extra={"release": release.release, "gates": len(gates.findings)}
         )
-        if self._settings.auto_promote:
-            self._promote(release)
 
     def _promote(self, release: Release) -> None:
-        self._registry.approve(release.release, actor=audit.SYSTEM)
-        self._fleet.start_rollout(release.release, actor=audit.SYSTEM)
+        try:
+            self._registry.approve(release.release, actor=audit.SYSTEM)
+            self._fleet.start_rollout(release.release, actor=audit.SYSTEM)
+        except CloudError as error:  # the candidate is good all the same: a person decides
+            LOGGER.warning(
+                "candidate could not be rolled out",
+                extra={"release": release.release, "cause": str(error)},
+            )
 
     def _get(self, run_id: str) -> TrainingRun:
         with self._database.read() as session:

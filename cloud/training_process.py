@@ -120,7 +120,9 @@ class TrainingProcess:
                 )
             except OSError as error:
                 raise ConfigurationError(f"cannot start {command[0]}: {error.strerror}") from error
-        os.setpriority(os.PRIO_PROCESS, popen.pid, nice)
+        # Never upwards: that would take a privilege.
+        inherited = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, popen.pid, max(nice, inherited))
         return cls(popen.pid, run_dir, popen)
 
     def is_alive(self) -> bool:
