@@ -39,11 +39,13 @@ class CycleReport:
 
 @dataclass(slots=True)
 class Vision:
-    """The camera and the model, and the last picture to compare the next one with."""
+    """The camera, and its last picture to compare the next one with."""
 
     camera: Camera
     clock: Clock
-    previous: Image | None = field(default=None)
+    previous: Image | None = None
+    previous_of: tuple[str, str] | None = None
+    """Part and view of that picture."""
 
 
 def run_cycle(task: CycleTask, vision: Vision, model: LoadedModel) -> CycleReport:
@@ -64,7 +66,10 @@ def run_cycle(task: CycleTask, vision: Vision, model: LoadedModel) -> CycleRepor
         return undecided(ReasonCode.CAMERA_FAULT, str(error))
     task.on_acquired()
     grab_ms = (vision.clock.monotonic_ns() - started_ns) / NS_PER_MS
-    previous, vision.previous = vision.previous, frames[-1].image
+    # The same part looked at once more may well give the same picture; another part never.
+    shown = (task.part_id, task.view.name)
+    previous = None if vision.previous_of == shown else vision.previous
+    vision.previous, vision.previous_of = frames[-1].image, shown
     report = judge_frames(frames, task, model, clock=vision.clock, previous=previous)
     return replace(report, timings=replace(report.timings, grab_ms=grab_ms))
 
