@@ -175,7 +175,10 @@ class Agent:
             report=self._report,
             monotonic_ns=self._clock.monotonic_ns,
             limits=UplinkLimits(
-                records=uplink.batch_size, resend_s=uplink.resend_s, report_s=uplink.report_s
+                records=uplink.batch_size,
+                resend_s=uplink.resend_s,
+                report_s=uplink.report_s,
+                image_bytes_per_s=uplink.image_bytes_per_s,
             ),
         )
 
@@ -225,6 +228,8 @@ class Agent:
             low_score=settings.low_score,
             band=settings.band,
             audit_ratio=settings.audit_ratio,
+            reject_ratio=settings.reject_ratio,
+            novelty_sigmas=settings.novelty_sigmas,
             max_per_hour=settings.max_per_hour if settings.enabled else 0,
         )
         return Miner(rules, monotonic_ns=self._clock.monotonic_ns, seed=settings.seed)

@@ -171,6 +171,8 @@ class UplinkSettings(MqttSettings):
     resend_s: float = Field(default=10.0, ge=0.5, le=600)
     """A record that the cloud has not acknowledged after this time is sent again."""
     report_s: float = Field(default=10.0, ge=0.5, le=3600)
+    image_bytes_per_s: float | None = Field(default=None, gt=0)
+    """Bandwidth for pictures; records always go. None: no limit."""
 
 
 class OutboxSettings(Section):
@@ -212,8 +214,12 @@ class HardExampleSettings(Section):
     """A score this near to its threshold is uncertain."""
     audit_ratio: float = Field(default=0.02, ge=0, le=1)
     """Share of confident OKs that is looked at anyway: gives an unbiased escape rate."""
+    reject_ratio: float = Field(default=0.05, ge=0, le=1)
+    """Share of rejects that is looked at: gives the rate of false rejects."""
+    novelty_sigmas: float = Field(default=3.0, ge=1)
+    """Standard deviations beyond what is usual that make a picture new."""
     max_per_hour: int = Field(default=500, ge=0)
-    """For each reason."""
+    """For each reason; a tenth of it may go at once."""
     num_recent: int = Field(default=50, ge=1, le=10_000)
     """Cycles remembered for contradictions."""
     seed: int | None = None
