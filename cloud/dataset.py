@@ -12,7 +12,7 @@ from cloud import audit
 from cloud.db.session import Database
 from cloud.db.tables import Annotation, Image, ReviewStatus, Snapshot
 from cloud.errors import ConflictError, InvalidError, NotFoundError
-from cloud.labeling import add_categories, read_categories
+from cloud.label_map import add_categories, read_categories
 from cloud.snapshot_files import (
     Changes,
     LabelledPicture,

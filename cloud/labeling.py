@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, case, cast, func, or_, select, tuple_
+from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from cloud import audit
 from cloud.db.session import Database
 from cloud.db.tables import Annotation, CategoryRow, Image, Result, ReviewStatus
 from cloud.errors import ConflictError, InvalidError, NotFoundError
+from cloud.label_map import add_categories, read_categories
+from cloud.review_value import has_reason, value_column
 from models.contract.bundle import Category, CategoryKind
-from models.contract.messages import HardReason
 
 PRELABEL_SCORE = 0.3
 """Detections from this score on are offered as boxes: less often a wrong box to delete than a
@@ -27,20 +28,6 @@ MAX_BOXES = 500
 MIN_SIDE_PX = 1.0
 BOX_DECIMALS = 2
 """A hundredth of a pixel: what a snapshot's identity counts."""
-
-VALUE: Mapping[HardReason, int] = {
-    HardReason.CONTRADICTION: 0,  # a known error of the model
-    HardReason.WEAK_EXPECTED: 1,
-    HardReason.NOVELTY: 1,
-    HardReason.UNCERTAIN: 1,
-    HardReason.SHADOW_DISAGREEMENT: 1,
-    HardReason.FLIP_DISAGREEMENT: 1,
-    HardReason.LOW_SCORE_UNDER_OK: 1,
-    HardReason.REJECT: 2,
-    HardReason.AUDIT: 3,  # mostly good parts: they measure the escape rate, they teach little
-}
-"""What a look at a picture is worth, by the reason that it was kept for; lower comes first."""
-NO_VALUE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +71,6 @@ class QueueKey:
     value: int
     created_at: datetime
     sha256: str
-
-
-def value_of(reasons: Iterable[str]) -> int:
-    """What a picture with these reasons is worth; lower comes first."""
-    known = {str(reason): value for reason, value in VALUE.items()}
-    return min((known.get(reason, NO_VALUE) for reason in reasons), default=NO_VALUE)
 
 
 def clean_boxes(
@@ -148,16 +129,13 @@ class Labeling:
         cell: str | None = None,
         after: QueueKey | None = None,
     ) -> list[ReviewItem]:
-        """Pictures by what a look at them is worth, then oldest first.
-
-        Pending pictures come in that order; reviewed ones newest first are `reviewed`'s matter.
-        """
-        value = _value_column()
+        """Pictures by what a look at them is worth, then oldest first."""
+        value = value_column()
         query = select(Image).order_by(value, Image.created_at, Image.sha256).limit(limit)
         if status is not None:
             query = query.where(Image.status == status)
         if reason is not None:
-            query = query.where(_has_reason(reason))
+            query = query.where(has_reason(reason))
         if cell is not None:
             query = query.where(Image.cell == cell)
         if after is not None:
@@ -313,46 +291,6 @@ class Labeling:
             if add_categories(session, [category], actor=actor, now=self._now()):
                 audit.record(session, actor, "add category", name, kind=str(kind))
         return category
-
-
-def read_categories(session: Session) -> list[Category]:
-    """Every category in the order of the label map."""
-    rows = session.scalars(select(CategoryRow).order_by(CategoryRow.position, CategoryRow.name))
-    return [Category(name=row.name, kind=row.kind) for row in rows]
-
-
-def add_categories(
-    session: Session, categories: Iterable[Category], *, actor: str, now: datetime
-) -> list[str]:
-    """Append the categories that are not there yet; gives their names."""
-    known = {row.name: row.position for row in session.scalars(select(CategoryRow))}
-    position = max(known.values(), default=-1)
-    added = []
-    for category in categories:
-        if category.name in known or category.name in added:
-            continue
-        position += 1
-        added.append(category.name)
-        session.add(
-            CategoryRow(
-                name=category.name,
-                kind=category.kind,
-                position=position,
-                created_at=now,
-                created_by=actor,
-            )
-        )
-    return added
-
-
-def _value_column() -> ColumnElement[int]:
-    whens = [(_has_reason(reason), value) for reason, value in VALUE.items()]
-    return case(*sorted(whens, key=lambda when: when[1]), else_=NO_VALUE)
-
-
-def _has_reason(reason: str) -> ColumnElement[bool]:
-    # As text, since SQLite and PostgreSQL share no operator on lists in JSON.
-    return cast(Image.hard_reasons, Text).contains(f'"{reason}"', autoescape=True)
 
 
 def _image(session: Session, sha256: str, *, lock: bool = False) -> Image:

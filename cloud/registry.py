@@ -21,7 +21,7 @@ from cloud.db.session import Database
 from cloud.db.tables import Cell, Release, ReleaseState
 from cloud.errors import ConflictError, InvalidError, NotFoundError
 from cloud.files import sync_folder
-from cloud.labeling import add_categories
+from cloud.label_map import add_categories
 from cloud.tuf_repository import TufRepository
 from models.contract.bundle import (
     FLOAT_FOLDER,
