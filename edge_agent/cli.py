@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import models
-from edge_agent.errors import ConfigurationError, EdgeAgentError
+from edge_agent.errors import ConfigurationError, EdgeAgentError, ModelFault
 from edge_agent.settings import load_settings
 from edge_agent.telemetry import start_logging
 
@@ -49,7 +49,8 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except EdgeAgentError as error:
             typer.echo(f"sightline-edge: {error}", err=True)
-            wrong = isinstance(error, ConfigurationError)
+            # A bundle that cannot be used is wrong input here; in service `run` falls back.
+            wrong = isinstance(error, ConfigurationError | ModelFault)
             raise typer.Exit(EXIT_WRONG_INPUT if wrong else EXIT_FAILED) from error
 
     return wrapper

@@ -29,7 +29,7 @@ def look_at(path: Path, model: LoadedModel, *, min_score: float | None = None) -
         image = read_picture(path, "infer")
     except (TransientError, CameraFault) as error:
         cause = str(error).removeprefix("camera infer: ")
-        raise ConfigurationError(f"{path.parent}: {cause}") from error
+        raise ConfigurationError(f"{cause} (in {path.parent})") from error
     before = time.perf_counter()
     found = model.detector.infer(image)
     inference_ms = (time.perf_counter() - before) * 1000

@@ -15,7 +15,10 @@ VERDICT_BUCKETS_S = (
     *(0.075, 0.1, 0.2, 0.5, 1.0, 2.0),
 )
 PLAIN_LOG = "%(asctime)s %(levelname)-7s %(threadName)s %(name)s: %(message)s%(facts)s"
-_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "facts"}
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {
+    *("message", "asctime", "facts"),
+    "color_message",  # uvicorn says everything twice
+}
 
 
 class Telemetry:
