@@ -115,6 +115,10 @@ class LearningServices:
         """Whether desired state reaches the broker."""
         return self._link.is_connected
 
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Send a message to a cell where there is a connection; False: nothing was sent."""
+        return self._link.publish(topic, payload)
+
     def _make_scheduler(self) -> BackgroundScheduler:
         settings = self._settings
         scheduler = BackgroundScheduler(

@@ -30,10 +30,10 @@ class Contradictions:
 
     Args:
         database: Holds results, pictures and the audit log.
-        publish: Sends a message to a topic; False or absent: the cell cannot be told.
+        publish: Sends a message to a topic; False: the cell cannot be told now.
     """
 
-    def __init__(self, database: Database, publish: Publish | None) -> None:
+    def __init__(self, database: Database, publish: Publish) -> None:
         self._database = database
         self._publish = publish
 
@@ -75,8 +75,6 @@ class Contradictions:
         return f"{what} Its picture was not sent to the cloud, so there is nothing to label."
 
     def _tell_cell(self, result: Result, actual: Verdict) -> bool:
-        if self._publish is None:
-            return False
         command = Command(
             command_id=f"cloud-{uuid.uuid4().hex[:16]}",
             kind=CommandKind.REPORT_TRUTH,

@@ -13,7 +13,8 @@ from cloud.dashboard.elements import CellCard, Picture
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.line_monitor import LineMonitor, LineState
-from cloud.dashboard.line_view import Json, are_all_silent, cell_card, part_url, summary
+from cloud.dashboard.line_view import Json, are_all_silent, cell_card, summary
+from cloud.dashboard.links import part_url
 from cloud.dashboard.pieces import empty, verdict_text
 from cloud.db.tables import Role
 from cloud.errors import CloudError
@@ -161,8 +162,8 @@ class LinePage:
         for reason in found["reasons"]:
             ui.label(reason)
         with ui.element("div").classes("sl-row"):
-            if self._identity.may(Role.OPERATOR):
-                kind = "missed_defect" if found["verdict"] == "ok" else "false_reject"
+            kind = {"ok": "missed_defect", "not_ok": "false_reject"}.get(found["verdict"])
+            if kind is not None and self._identity.may(Role.OPERATOR):
                 button = ui.element("button").classes("sl-button sl-button--primary")
                 target = {"kind": kind, "result_id": found["result_id"]}
 

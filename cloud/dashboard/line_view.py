@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from cloud.dashboard import wording
 from cloud.dashboard.line_monitor import CellMemory, LineState, Picture
-from cloud.dashboard.thumbnails import thumbnail_url
+from cloud.dashboard.links import image_url, part_url, thumbnail_url
 from cloud.db.tables import Cell, Image, Result
 from models.contract.messages import Connection, ModelPhase, StationState, Verdict
 
@@ -17,16 +17,6 @@ STALE_AFTER = timedelta(seconds=15)
 NUM_REASONS = 3
 
 Json = dict[str, Any]
-
-
-def image_url(sha256: str) -> str:
-    """Where the API serves a picture."""
-    return f"/v1/images/{sha256}"
-
-
-def part_url(part_id: str) -> str:
-    """Trace page of a part."""
-    return f"/parts/{quote(part_id, safe='')}"
 
 
 def boxes_of(detections: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]) -> list[Json]:
@@ -127,11 +117,14 @@ def cell_card(cell: Cell, state: LineState, kinds: Mapping[str, str]) -> Json:
         "place": wording.cell_place(cell.cell),
         "connection": connection,
         "status_ms": wording.milliseconds(cell.status_at) if cell.status_at else None,
-        "station_state": wording.sentence(wording.plain(str(status.get("station_state", "")))),
+        "station": str(status.get("station_state", "")),
+        "station_words": wording.sentence(wording.plain(str(status.get("station_state", "")))),
         "alarms": alarms_of(cell, connection),
         "last": _result(memory.last) if memory.last else None,
         "last_ok": _reference(memory.last_ok),
-        "last_reject": _reference(memory.rejects[-1] if memory.rejects else None),
+        "last_reject": _reference(
+            next((row for row in reversed(memory.rejects) if row.verdict is Verdict.NOT_OK), None)
+        ),
         "counts": _counts(memory),
         "latency": _latency(memory),
         "picture": _picture(state.newest.get(cell.cell), kinds),

@@ -8,6 +8,7 @@ from nicegui import ui
 
 from cloud.dashboard.elements import LoginForm
 from cloud.dashboard.frame import Frame
+from cloud.dashboard.links import safe_target
 
 
 def install(frame: Frame) -> None:
@@ -22,11 +23,3 @@ def install(frame: Frame) -> None:
         return None
 
     ui.page("/login")(login)
-
-
-def safe_target(wanted: str) -> str:
-    """Where to go after signing in: a path of this site, whatever the address bar asks for."""
-    # Browsers read a backslash as a slash, and "//host" as another site.
-    if not wanted.startswith("/") or wanted.startswith(("//", "/\\")) or not wanted.isprintable():
-        return "/"
-    return wanted

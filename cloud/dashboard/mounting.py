@@ -6,7 +6,7 @@ from nicegui import ui
 
 from cloud.api.context import Context
 from cloud.dashboard import line, login, models, part, results, review, training
-from cloud.dashboard.actions import Contradictions, Publish
+from cloud.dashboard.actions import Contradictions
 from cloud.dashboard.elements import STATIC
 from cloud.dashboard.frame import STATIC_URL, Frame
 from cloud.dashboard.thumbnails import Thumbnails
@@ -15,18 +15,10 @@ RECONNECT_S = 10.0
 YEAR_S = 365 * 24 * 3600
 
 
-def mount(app: FastAPI, context: Context, *, publish: Publish | None = None) -> None:
-    """Serve the dashboard at ``/``: the last step, since it takes every path that is left.
-
-    NiceGUI belongs to the process, not to an application: call this once.
-
-    Args:
-        app: The application, with every other route in place.
-        context: What the pages work on.
-        publish: Sends a message to an MQTT topic; without it cells are not told of contradictions.
-    """
+def install(app: FastAPI, context: Context) -> None:
+    """Register every page and put NiceGUI below the application."""
     frame = Frame(context)
-    contradictions = Contradictions(context.database, publish)
+    contradictions = Contradictions(context.database, context.learning.publish)
     # File names carry a hash of their content.
     nicegui_app.add_static_files(STATIC_URL, STATIC, max_cache_age=YEAR_S)
     Thumbnails(context).install(app)

@@ -11,7 +11,8 @@ from cloud.auth import Identity
 from cloud.dashboard import queries, wording
 from cloud.dashboard.elements import Picture
 from cloud.dashboard.frame import Frame, guarded
-from cloud.dashboard.line_view import boxes_of, image_url
+from cloud.dashboard.line_view import boxes_of
+from cloud.dashboard.links import image_url
 from cloud.dashboard.pieces import empty, verdict_text
 from cloud.dashboard.result_queries import trace
 from cloud.db.tables import Annotation, Image, Release, Result, ReviewStatus

@@ -6,7 +6,8 @@ from uuid import UUID
 from sqlalchemy import select
 
 from cloud.dashboard import wording
-from cloud.dashboard.line_view import boxes_of, image_url
+from cloud.dashboard.line_view import boxes_of
+from cloud.dashboard.links import image_url
 from cloud.db.session import Database
 from cloud.db.tables import CategoryRow, Image, Release, Result
 

@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from cloud.dashboard import wording
-from cloud.dashboard.line_view import part_url
-from cloud.dashboard.thumbnails import thumbnail_url
+from cloud.dashboard.links import part_url, thumbnail_url
 from cloud.db.session import Database
 from cloud.db.tables import Cell, Image, Release, Result
 from cloud.results import PartTrace, ResultFilter, find_results, images_of, trace_part

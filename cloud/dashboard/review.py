@@ -12,8 +12,7 @@ from cloud.dashboard import wording
 from cloud.dashboard.elements import ReviewBoard
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
-from cloud.dashboard.line_view import image_url, part_url
-from cloud.dashboard.thumbnails import thumbnail_url
+from cloud.dashboard.links import image_url, part_url, thumbnail_url
 from cloud.db.tables import ReviewStatus, Role
 from cloud.errors import CloudError, NotFoundError
 from cloud.labeling import Labeling, LabelledBox, ReviewItem

@@ -8,18 +8,13 @@ import numpy as np
 from fastapi import FastAPI, Request, Response
 
 from cloud.api.context import Context, bearer_or_cookie
+from cloud.dashboard.links import THUMBNAILS
 from cloud.errors import CloudError, NotSignedInError
 
-URL = "/dashboard-thumbnails"
 WIDTH_PX = 288
 JPEG_QUALITY = 82
 MAX_KEPT = 1_000
 """About 12 KB each."""
-
-
-def thumbnail_url(sha256: str) -> str:
-    """Where the small copy of a picture is served."""
-    return f"{URL}/{sha256}"
 
 
 def shrink(content: bytes) -> bytes | None:
@@ -81,4 +76,4 @@ class Thumbnails:
                 headers={"Cache-Control": "private, max-age=31536000, immutable"},
             )
 
-        app.add_api_route(f"{URL}/{{sha256}}", thumbnail, include_in_schema=False)
+        app.add_api_route(f"{THUMBNAILS}/{{sha256}}", thumbnail, include_in_schema=False)

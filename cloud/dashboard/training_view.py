@@ -94,6 +94,8 @@ def stages_of(run: TrainingRun) -> list[Json]:
         state = "done" if number < reached else "now" if number == reached else "todo"
         if state == "now" and run.state not in OPEN:
             state = "stopped"
+        if name == "gates" and run.state is RunState.REFUSED:
+            state = "stopped"
         stages.append({"name": name, "title": title, "state": state})
     return stages
 

@@ -10,13 +10,17 @@ export default {
   computed: {
     state() { return this.cell.connection === "stale" || this.cell.connection === "offline" ? this.cell.connection : ""; },
     word() { return this.cell.last ? VERDICT_WORDS[this.cell.last.verdict] : "No part yet"; },
-    chip() { return { online: "sl-chip--ok", stale: "sl-chip--stale", offline: "sl-chip--bad", stopped: "" }[this.cell.connection] || ""; },
+    isFaulty() { return ["error", "halted"].includes(this.cell.station); },
+    chip() {
+      const tone = this.isFaulty ? "sl-chip--bad" : ["preoperational", "initialized"].includes(this.cell.station) ? "sl-chip--unsure" : "sl-chip--ok";
+      return { online: tone, stale: "sl-chip--stale", offline: "sl-chip--bad" }[this.cell.connection] || "";
+    },
     chipText() {
       const cell = this.cell;
       if (cell.connection === "stale") return `Stale · ${ageText(this.since(cell.status_ms))} without a heartbeat`;
       if (cell.connection === "offline") return cell.status_ms ? `Offline for ${ageText(this.since(cell.status_ms))}` : "Offline";
       if (cell.connection === "stopped") return "Stopped";
-      return cell.station_state;
+      return cell.station_words;
     },
   },
   methods: {
@@ -32,7 +36,7 @@ export default {
       <header class="sl-cell__head">
         <h2>{{ cell.title }}</h2>
         <span class="sl-cell__path sl-ellipsis sl-grow" :title="cell.cell">{{ cell.place }}</span>
-        <span class="sl-chip" :class="chip"><i v-if="cell.connection === 'offline'" class="sl-sign sl-sign--offline"></i><i v-if="cell.connection === 'stale'" class="sl-sign sl-sign--none"></i>{{ chipText }}</span>
+        <span class="sl-chip" :class="chip"><i v-if="cell.connection === 'offline'" class="sl-sign sl-sign--offline"></i><i v-else-if="cell.connection === 'stale'" class="sl-sign sl-sign--none"></i><i v-else-if="isFaulty" class="sl-sign sl-sign--alarm"></i>{{ chipText }}</span>
       </header>
 
       <div v-for="alarm in cell.alarms" :key="alarm.code" class="sl-alarm" :class="alarm.level && 'sl-alarm--' + alarm.level" role="alert">

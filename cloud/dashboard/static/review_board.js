@@ -220,6 +220,9 @@ export default {
     key(event) {
       const target = event.target;
       if (target.closest?.("input, textarea, select, [contenteditable], .q-dialog, .q-menu") || document.querySelector(".q-dialog")) return;
+      // A focused link or button of the header keeps its own keys.
+      const focused = document.activeElement;
+      if (focused && focused !== document.body && !this.$el.contains?.(focused)) return;
       if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() !== "z") return;
       const act = this.keys(event);
       if (!act) return;
