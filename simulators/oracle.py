@@ -64,13 +64,15 @@ class Oracle:
         self._on_label = on_label
         self._rng = np.random.default_rng(seed)
         self._categories: set[str] = set()
+        self.rests = threading.Event()
+        """Set while it takes a break, for instance to see what its labels were good for."""
         self.counts: Counter[str] = Counter()
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; a cloud that is away is waited for."""
         while not stop.is_set():
             try:
-                if self.work_through_page(stop) == 0:
+                if self.rests.is_set() or self.work_through_page(stop) == 0:
                     stop.wait(IDLE_S)
             except CloudUnreachableError:
                 stop.wait(IDLE_S)
@@ -85,7 +87,7 @@ class Oracle:
         done = 0
         page = self._cloud.get("review", status="pending", limit=QUEUE_PAGE)
         for item in page["items"]:
-            if stop.is_set():
+            if stop.is_set() or self.rests.is_set():
                 break
             done += self._decide(item)
             stop.wait(self._hand.seconds_per_label)

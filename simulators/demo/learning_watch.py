@@ -73,6 +73,13 @@ class LearningWatch:
         self._is_first_look = False
         return state
 
+    @property
+    def is_learning(self) -> bool:
+        """Whether labels are being turned into a model, or one is on its way to the cells."""
+        run, rollout = self.state.run, self.state.rollout
+        is_training = run is not None and run["state"] not in FINAL
+        return is_training or (rollout is not None and rollout["state"] == "running")
+
     def figures(self) -> str:
         """One line about how far learning is."""
         state = self.state

@@ -55,7 +55,7 @@ class Learning:
     base_pictures: int = 320
     base_seed: int = 7301
     min_new_labels: int = 90
-    min_per_new_category: int = 25
+    min_per_new_category: int = 20
     seconds_per_label: float = 0.3
     master: str = "local[2]"
     workers: int = 1
@@ -112,8 +112,8 @@ class DemoPlan:
     known: tuple[Kind, ...] = CLASSIC_DEFECTS
     known_rate: float = 0.2
     emerging: tuple[Kind, ...] = (Kind.TORN_LABEL, Kind.WRONG_SCREW)
-    emerging_from: int = 25
-    emerging_rate: float = 0.7
+    emerging_from: int = 35
+    emerging_rate: float = 0.55
     found_downstream: float = 0.8
     canary_parts: int = 10
     shadow_parts: int = 3

@@ -16,6 +16,7 @@ from simulators.errors import SimulatorError
 
 POLL_S = 0.2
 TERMINATE_S = 12.0
+KILL_S = 5.0
 RESTART_PAUSE_S = 0.5
 MAX_RESTARTS = 6
 RESTART_WINDOW_S = 60.0
@@ -197,10 +198,15 @@ def last_words(log: Path) -> str:
 
 
 def end_marked(mark: str) -> None:
-    """End every process that carries this mark, whoever its parent is by now."""
-    for pid in marked_processes(mark):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    """End every process that carries this mark, whoever its parent is by now, and see it gone."""
+    deadline = time.monotonic() + KILL_S
+    while pids := marked_processes(mark):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(POLL_S / 4)
 
 
 def marked_processes(mark: str) -> list[int]:

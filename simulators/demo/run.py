@@ -4,26 +4,24 @@ import json
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from models.contract.bundle import ModelRef
-from simulators.cloud_client import CloudClient, CloudRefusedError, CloudUnreachableError, Json
+from simulators.cloud_client import CloudRefusedError, CloudUnreachableError, Json
 from simulators.demo import ledger
 from simulators.demo.learning_watch import LearningWatch
+from simulators.demo.photo_world import PhotoWorld
 from simulators.demo.plan import DemoPlan
-from simulators.demo.plant import Plant
-from simulators.demo.processes import StoppedError, Supervisor, last_words, program
+from simulators.demo.processes import StoppedError, last_words
+from simulators.demo.rendered_world import RenderedWorld
 from simulators.demo.report import Facts, RecordCounts, build_report, unmet
+from simulators.demo.stage import Stage, edge_name
 from simulators.demo.story import SilentTeller, Teller
 from simulators.demo.workshop import Workshop, is_free
-from simulators.demo.world import World, world_of
+from simulators.demo.world import World
 from simulators.errors import SimulatorError
 
 POLL_S = 1.0
-SERVER_TIMEOUT_S = 90.0
-BROKER_TIMEOUT_S = 10.0
 DRAIN_TIMEOUT_S = 90.0
 NO_VERDICT_TIMEOUT_S = 240.0
 SWITCH_INTERVAL_S = 0.0005
@@ -36,6 +34,17 @@ class UnmetError(SimulatorError):
     def __init__(self, misses: list[str], report: Json) -> None:
         super().__init__("; ".join(misses))
         self.report = report
+
+
+def world_of(plan: DemoPlan) -> World:
+    """The world that a plan asks for.
+
+    Raises:
+        SimulatorError: the photographs cannot be read.
+    """
+    if plan.photographs is None:
+        return RenderedWorld(plan)
+    return PhotoWorld.read(plan, plan.photographs)
 
 
 def run_demo(
@@ -57,11 +66,16 @@ def run_demo(
     if not is_free(plan.port):
         raise SimulatorError(f"port {plan.port} is taken: give another with --port")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    teller, stop = teller or SilentTeller(), stop or threading.Event()
     workshop = Workshop(plan)
     try:
-        return _Demo(
-            plan, world, workshop, teller or SilentTeller(), stop or threading.Event()
-        ).run()
+        stage = Stage(plan, world, workshop, teller, stop)
+        try:
+            stage.start()
+            return _Demo(plan, workshop, stage, teller, stop).run()
+        finally:
+            stage.end()
+            teller.close()
     finally:
         workshop.close()
 
@@ -70,113 +84,29 @@ class _Demo:
     def __init__(
         self,
         plan: DemoPlan,
-        world: World,
         workshop: Workshop,
+        stage: Stage,
         teller: Teller,
         stop: threading.Event,
     ) -> None:
-        self._begin = time.monotonic()
         self._plan = plan
-        self._world = world
         self._workshop = workshop
+        self._stage = stage
         self._teller = teller
         self._stop = stop
-        self._restarts: Counter[str] = Counter()
-        self._cloud = CloudClient(f"http://127.0.0.1:{plan.port}")
-        self._supervisor = Supervisor(workshop.root, on_restart=self._on_restart)
-        self._watch = LearningWatch(self._cloud, teller)
-        self._plant: Plant | None = None
-        self._base_failure: SimulatorError | None = None
-        self._base = threading.Thread(target=self._make_base, name="base", daemon=True)
-        self._setup_s = plan.setup_s
-        self._started_at = self._begin
-        self._ended = threading.Event()
+        self._watch = LearningWatch(stage.cloud, teller)
 
     def run(self) -> Json:
-        try:
-            self._start()
-            return self._follow()
-        finally:
-            self._end()
-
-    # --- starting ----------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        workshop, supervisor = self._workshop, self._supervisor
-        stopper = threading.Thread(target=self._stop_tasks, name="stopper", daemon=True)
-        stopper.start()
-        bundle = self._world.first_bundle(supervisor, workshop)
-        workshop.write_configuration(self._world.recipe, bundle)
-        broker = workshop.broker_command()
-        self._started_at = time.monotonic()
-        self._setup_s += self._started_at - self._begin
-        supervisor.keep("broker", broker)
-        self._wait(lambda: not is_free(workshop.broker_port), BROKER_TIMEOUT_S, "broker")
-        config = ("--config", str(workshop.cloud_config))
-        supervisor.run("migrate", program("sightline-cloud", "migrate", *config))
-        supervisor.keep("serve", program("sightline-cloud", "serve", *config))
-        supervisor.keep("ingest", program("sightline-cloud", "ingest", *config))
-        self._wait(self._is_served, SERVER_TIMEOUT_S, "serve")
-        self._teller.say(f"dashboard: {self._cloud.url}", style="bold")
-        for cell in workshop.cells:
-            name = f"edge-{cell.address.line}-{cell.address.cell}"
-            supervisor.keep(name, program("sightline-edge", "run", "--config", str(cell.config)))
-        self._plant = Plant(self._plan, self._world, workshop, self._cloud, self._teller)
-        self._plant.start()
-        self._register_baseline(bundle)
-        self._base.start()
-        self._plant.start_labelling()
-
-    def _is_served(self) -> bool:
-        return self._cloud.is_up() and self._workshop.tuf_root.exists()
-
-    def _wait(self, is_there: Callable[[], bool], timeout_s: float, name: str) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not is_there():
-            self._check()
-            if time.monotonic() > deadline:
-                log = self._workshop.root / "logs" / f"{name}.log"
-                raise SimulatorError(f"{name} did not come up: {last_words(log)}")
-            self._stop.wait(0.1)
-
-    def _register_baseline(self, bundle: Path) -> None:
-        if self._cloud.get("releases", limit=1)["items"]:
-            return
-        release = self._cloud.post("releases", {"bundle_dir": str(bundle)})
-        number = release["release"]
-        self._cloud.post(f"releases/{number}/approve")
-        self._teller.say(
-            f"cloud: baseline {release['name']} ({release['bundle_id'][:8]}) is release {number}"
-        )
-
-    def _make_base(self) -> None:
-        """Runs beside the line: the first verdict need not wait for it."""
-        try:
-            self._world.make_base(self._supervisor, self._workshop)
-            url = str(self._workshop.base_snapshot)
-            if not self._cloud.get("snapshots", limit=1)["items"]:
-                snapshot = self._cloud.post("snapshots", {"url": url})
-                counts = snapshot["manifest"]["splits"]
-                sizes = ", ".join(f"{part['num_images']} {name}" for name, part in counts.items())
-                self._teller.say(f"cloud: base snapshot {snapshot['snapshot_id']} ({sizes})")
-        except StoppedError:
-            pass
-        except SimulatorError as error:
-            self._base_failure = error
-
-    # --- following ---------------------------------------------------------------------------
-
-    def _follow(self) -> Json:
+        """One whole turn, or turn after turn."""
         is_reported = False
-        report: Json = {}
         while True:
-            self._check()
+            self._stage.check()
             self._look()
             if self._is_complete() and not is_reported:
-                report = self._finish() if self._plan.once else self._report_now()
-                is_reported = True
                 if self._plan.once:
-                    return self._judged(report)
+                    return self._judged(self._finish())
+                self._report_now()
+                is_reported = True
                 self._teller.say("one turn of the loop is complete; it goes on", style="bold green")
             self._check_time()
             self._stop.wait(POLL_S)
@@ -186,23 +116,16 @@ class _Demo:
             self._watch.look()
         except (CloudUnreachableError, CloudRefusedError):
             return  # it is being restarted, or busy: the next look comes soon
-        plant = self._running_plant()
+        plant = self._stage.plant
+        # Whoever labels waits to see what came of it: the next run is for what is still wrong.
+        (plant.oracle.rests.set if self._watch.is_learning else plant.oracle.rests.clear)()
         verdicts = sum(len(seen.latencies_ms) for seen in plant.statistics().values())
         self._teller.figures(f"parts {verdicts} · {self._watch.figures()}")
 
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise StoppedError
-        self._supervisor.check()
-        for failure in (self._base_failure, self._plant.failure if self._plant else None):
-            if failure is not None:
-                raise failure
-
     def _check_time(self) -> None:
-        plant, spent = self._running_plant(), time.monotonic() - self._started_at
+        plant, spent = self._stage.plant, time.monotonic() - self._stage.started_at
         if plant.first_verdict_at is None and spent > NO_VERDICT_TIMEOUT_S:
-            first = self._workshop.cells[0].address
-            log = self._workshop.root / "logs" / f"edge-{first.line}-{first.cell}.log"
+            log = self._stage.log_of(edge_name(self._workshop.cells[0]))
             raise SimulatorError(f"no verdict within {spent:.0f} s: {last_words(log)}")
         if self._plan.once and spent > self._plan.time_limit_s:
             report = self._finish()
@@ -213,7 +136,7 @@ class _Demo:
 
     def _is_complete(self) -> bool:
         """A release from a retraining runs on every cell, and has judged some parts there."""
-        plant, run = self._running_plant(), self._watch.state.good_run
+        plant, run = self._stage.plant, self._watch.state.good_run
         rollout = self._watch.state.rollout
         if run is None or rollout is None or rollout["state"] != "succeeded":
             return False
@@ -233,11 +156,11 @@ class _Demo:
     def _finish(self) -> Json:
         """Stop the lines, let the outboxes drain, and write the report."""
         self._teller.say("the lines stop; outboxes drain")
-        self._running_plant().stop_triggers()
+        self._stage.plant.stop_triggers()
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         records = self._compare()
         while not self._is_drained(records) and time.monotonic() < deadline:
-            self._supervisor.check()
+            self._stage.check()
             if self._stop.wait(POLL_S):
                 raise StoppedError
             records = self._compare()
@@ -245,7 +168,7 @@ class _Demo:
 
     def _compare(self) -> list[RecordCounts]:
         try:
-            return ledger.compare(self._cloud, self._workshop.cells)
+            return ledger.compare(self._stage.cloud, self._workshop.cells)
         except (CloudUnreachableError, CloudRefusedError):
             return []
 
@@ -254,24 +177,24 @@ class _Demo:
         return equal and ledger.waiting(self._workshop.cells) == 0
 
     def _report_now(self, records: list[RecordCounts] | None = None) -> Json:
-        plant = self._running_plant()
+        plant = self._stage.plant
         self._watch.look()
         state = self._watch.state
         first = plant.first_verdict_at
         facts = Facts(
-            setup_s=self._setup_s,
-            first_verdict_s=None if first is None else first - self._started_at,
+            setup_s=self._stage.setup_s,
+            first_verdict_s=None if first is None else first - self._stage.started_at,
             parts=plant.num_parts,
             plcs=plant.statistics(),
             records=self._compare() if records is None else records,
-            duplicates=ledger.duplicates(self._cloud),
+            duplicates=ledger.duplicates(self._stage.cloud),
             hard_images=state.hard_images,
             labels=state.labels,
             run=state.good_run,
             model_before=self._model_before(),
             model_after=_common(plant.last_model, len(self._plan.cells)),
             missed_during_swap=plant.missed_during_swap(),
-            restarts=self._restarts,
+            restarts=self._stage.restarts,
             verdicts=plant.verdicts,
         )
         report = build_report(facts)
@@ -285,7 +208,7 @@ class _Demo:
         if path.exists():
             known: Json = json.loads(path.read_text())
             return known
-        model = _common(self._running_plant().first_model, len(self._plan.cells))
+        model = _common(self._stage.plant.first_model, len(self._plan.cells))
         if model is not None:
             path.write_text(json.dumps(model))
         return model
@@ -295,29 +218,6 @@ class _Demo:
         if misses:
             raise UnmetError(misses, report)
         return report
-
-    def _end(self) -> None:
-        self._ended.set()
-        if self._plant is not None:
-            self._plant.stop()
-        self._supervisor.stop()
-        self._teller.close()
-
-    def _stop_tasks(self) -> None:
-        """A task under way must not keep the user waiting."""
-        while not self._ended.is_set():
-            if self._stop.wait(0.5):
-                self._supervisor.stop_tasks()
-                return
-
-    def _on_restart(self, name: str) -> None:
-        self._restarts[name] += 1
-        self._teller.say(f"{name} had died and was started again", style="magenta")
-
-    def _running_plant(self) -> Plant:
-        if self._plant is None:
-            raise SimulatorError("the lines have not been started")
-        return self._plant
 
 
 def write_report(report: Json, path: Path) -> None:
