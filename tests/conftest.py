@@ -75,17 +75,29 @@ def find_mosquitto() -> str | None:
 
 
 @pytest.fixture
-def new_broker(tmp_path: Path) -> Iterator[Callable[[], Broker]]:
-    """Start as many brokers as a test needs; all of them are gone when it ends."""
+def unused_port() -> int:
+    """A TCP port for a server that the test starts."""
+    return free_port()
+
+
+@pytest.fixture
+def mosquitto_program() -> str:
+    """Path of mosquitto."""
     executable = find_mosquitto()
     if executable is None:
         pytest.skip("mosquitto is not installed: apt-get install mosquitto")
+    return executable
+
+
+@pytest.fixture
+def new_broker(tmp_path: Path, mosquitto_program: str) -> Iterator[Callable[[], Broker]]:
+    """Start as many brokers as a test needs; all of them are gone when it ends."""
     started: list[Broker] = []
 
     def start() -> Broker:
         folder = tmp_path / f"broker{len(started)}"
         folder.mkdir()
-        broker = Broker(folder, executable, free_port())
+        broker = Broker(folder, mosquitto_program, free_port())
         started.append(broker)
         broker.start()
         return broker
