@@ -135,6 +135,17 @@ def test_answers_are_copies_that_the_next_picture_leaves_alone(bundles: dict[str
     np.testing.assert_array_equal(found.scores, kept[1])
 
 
+@pytest.mark.parametrize("level", [0, 127, 255], ids=["black", "grey", "white"])
+def test_a_picture_that_scores_alike_everywhere_is_answered(
+    bundles: dict[str, Path], level: int
+) -> None:
+    # OpenVINO's multiclass_nms crashed on such ties.
+    with DetectorRuntime.load(bundles["f32"]) as runtime:
+        found = runtime.infer(np.full((64, 96, 3), level, np.uint8))
+    assert len(found) <= SPEC.max_detections
+    assert np.isfinite(found.boxes).all()
+
+
 def test_golden_pictures_are_answered_as_recorded(bundles: dict[str, Path]) -> None:
     with DetectorRuntime.load(bundles["int8"]) as runtime:
         report = golden.check(runtime, bundles["int8"])
