@@ -185,5 +185,7 @@ def _groups(model: keras.Model, settings: FitSettings) -> list[tuple[Any, list[A
 
 def _mean(values: list[Tensor]) -> list[Tensor]:
     context = tf.distribute.get_replica_context()
-    reduced: list[Tensor] = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+    # Arguments of a traced function have no device, and all_reduce asks each value for its own.
+    placed = [tf.identity(value) for value in values]
+    reduced: list[Tensor] = context.all_reduce(tf.distribute.ReduceOp.MEAN, placed)
     return reduced

@@ -26,6 +26,10 @@ SLOT_WAIT_S = 30.0
 JVM_EXIT_WAIT_S = 15.0
 SLOT_POLL_S = 0.2
 
+# Java's optimising compiler and parallel collector cost 13 s of CPU before they gain anything: on a
+# laptop the work is done in Python and in native code.
+LOCAL_JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
 LOG_SETTINGS = """\
 rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = stderr
@@ -174,6 +178,7 @@ def _configuration(master: str, folder: Path) -> SparkConf:
     if is_local(master):
         settings["spark.executorEnv.PYTHONPATH"] = str(_package_root())
         settings["spark.local.dir"] = str(folder)
+        settings["spark.driver.extraJavaOptions"] += f" {LOCAL_JAVA_OPTIONS}"
     conf = SparkConf().setMaster(master)
     for name, value in settings.items():
         # What spark-defaults.conf or the submitter says for a cluster wins.
