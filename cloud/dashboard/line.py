@@ -12,6 +12,7 @@ from cloud.dashboard.actions import Contradictions
 from cloud.dashboard.elements import CellCard, Picture
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
+from cloud.dashboard.legend import Legend, read_legend
 from cloud.dashboard.line_monitor import LineMonitor, LineState
 from cloud.dashboard.line_view import Json, are_all_silent, cell_card, summary
 from cloud.dashboard.links import part_url
@@ -20,6 +21,7 @@ from cloud.db.tables import Role
 from cloud.errors import CloudError
 
 PERIOD_S = 0.5
+LEGEND_PERIOD_S = 10.0
 
 TILES = (
     ("parts", "parts this shift", ""),
@@ -34,20 +36,20 @@ def install(frame: Frame, contradictions: Contradictions) -> None:
     """Register the page."""
     database = frame.context.database
     monitor = LineMonitor(database)
-    kinds = Feed(lambda: queries.category_kinds(database), period_s=10.0)
+    legends = Feed(lambda: read_legend(database), period_s=LEGEND_PERIOD_S)
 
     def look() -> tuple[LineState, Json]:
         state = monitor.look()
-        cards = [cell_card(cell, state, kinds.value or {}) for cell in state.cells]
+        cards = [cell_card(cell, state, legends.value or Legend()) for cell in state.cells]
         return state, {"cards": cards, "summary": summary(state), "silent": are_all_silent(state)}
 
     feed = Feed(look, period_s=PERIOD_S)
 
     def build(request: Request, identity: Identity) -> None:
         with frame.page(request, identity, title="Line", current="/"):
-            page = LinePage(frame, contradictions, identity)
+            page = LinePage(frame, contradictions, identity, legends)
         feed.follow(lambda value: page.show(*value))
-        kinds.follow(lambda _: None)
+        legends.follow(lambda _: None)
 
     ui.page("/")(guarded(frame, build))
 
@@ -55,8 +57,15 @@ def install(frame: Frame, contradictions: Contradictions) -> None:
 class LinePage:
     """The page in one browser."""
 
-    def __init__(self, frame: Frame, contradictions: Contradictions, identity: Identity) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        contradictions: Contradictions,
+        identity: Identity,
+        legends: Feed[Legend],
+    ) -> None:
         self._frame = frame
+        self._legends = legends
         self._contradictions = contradictions
         self._identity = identity
         self._cards: dict[str, CellCard] = {}
@@ -138,7 +147,12 @@ class LinePage:
         ui.notify(text, type="positive", timeout=6000)
 
     async def _open(self, result_id: str) -> None:
-        found = await to_thread(queries.result_with_image, self._frame.context.database, result_id)
+        found = await to_thread(
+            queries.result_with_image,
+            self._frame.context.database,
+            self._legends.value or Legend(),
+            result_id,
+        )
         if found is None:
             return
         with ui.dialog() as dialog, ui.element("div").classes("sl-panel sl-dialog"):

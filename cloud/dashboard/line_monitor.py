@@ -6,10 +6,8 @@ every `RECOUNT_S`.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -37,6 +35,10 @@ class CellMemory:
     last_ok: Result | None = None
     rejects: deque[Result] = field(default_factory=lambda: deque(maxlen=NUM_REJECTS))
     """Newest last."""
+    newest: "Picture | None" = None
+    shots: "tuple[Reject, ...]" = ()
+    shots_key: tuple[str, int] = ("", 0)
+    """What `shots` was made from: newest picture and newest reject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ class Picture:
 
     image: Image
     result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A rejected part and its picture, where it was sent."""
+
+    result: Result
+    image: Image | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,8 @@ class LineState:
     memories: dict[str, CellMemory]
     newest: dict[str, Picture]
     """Newest picture of each cell."""
-    reject_images: dict[Any, Image]
-    """By result_id."""
+    shots: dict[str, tuple[Reject, ...]]
+    """Last rejects of each cell, newest first; those with a picture before those without."""
     num_pending: int
 
 
@@ -86,19 +96,19 @@ class LineMonitor:
             if is_due or not self._read_new(session):
                 self._recount(session, [cell.cell for cell in cells], shift, now)
             for cell in cells:
-                self._memories.setdefault(cell.cell, CellMemory())
+                _look_at_pictures(
+                    session, cell.cell, self._memories.setdefault(cell.cell, CellMemory()), now
+                )
+            memories = self._memories
             return LineState(
                 at=now,
                 shift_since=shift,
                 cells=cells,
-                memories=self._memories,
-                newest={cell.cell: p for cell in cells if (p := _newest(session, cell.cell))},
-                reject_images=_images_of(session, self._rejects()),
+                memories=memories,
+                newest={name: memory.newest for name, memory in memories.items() if memory.newest},
+                shots={name: memory.shots for name, memory in memories.items()},
                 num_pending=_count_pending(session),
             )
-
-    def _rejects(self) -> Iterable[Result]:
-        return [reject for memory in self._memories.values() for reject in memory.rejects]
 
     def _read_new(self, session: Session) -> bool:
         query = select(Result).where(Result.id > self._last_id).order_by(Result.id)
@@ -157,26 +167,38 @@ def _recall(session: Session, cell: str, now: datetime) -> CellMemory:
     return memory
 
 
-def _newest(session: Session, cell: str) -> Picture | None:
+def _look_at_pictures(session: Session, cell: str, memory: CellMemory, now: datetime) -> None:
     image = session.scalar(
         select(Image).where(Image.cell == cell).order_by(Image.created_at.desc()).limit(1)
     )
-    if image is None:
-        return None
-    return Picture(image, result_of(session, image))
+    key = (image.sha256 if image else "", memory.rejects[-1].id if memory.rejects else 0)
+    if key == memory.shots_key and (memory.newest is None or memory.newest.result is not None):
+        return
+    memory.shots_key = key
+    if image is not None:
+        result = session.scalar(select(Result).where(Result.result_id == image.result_id).limit(1))
+        memory.newest = Picture(image, result)
+    memory.shots = _rejects(session, cell, memory, now)
 
 
-def result_of(session: Session, image: Image) -> Result | None:
-    """The result that a picture belongs to, where it has arrived."""
-    return session.scalar(select(Result).where(Result.result_id == image.result_id).limit(1))
-
-
-def _images_of(session: Session, results: Iterable[Result]) -> dict[Any, Image]:
-    wanted = [result.result_id for result in results]
-    if not wanted:
-        return {}
-    found = session.scalars(select(Image).where(Image.result_id.in_(wanted)))
-    return {image.result_id: image for image in found}
+def _rejects(session: Session, cell: str, memory: CellMemory, now: datetime) -> tuple[Reject, ...]:
+    """The strip: people judge by pictures, so parts that sent none only fill what is left."""
+    rows = session.execute(
+        select(Result, Image)
+        .join(Image, Image.result_id == Result.result_id)
+        .where(
+            Image.cell == cell,
+            Image.created_at >= now - REJECTS_SINCE,
+            Result.verdict != Verdict.OK,
+        )
+        .order_by(Image.created_at.desc())
+        .limit(NUM_REJECTS)
+    )
+    seen = [Reject(result, image) for result, image in rows]
+    known = {reject.result.result_id for reject in seen}
+    unseen = [Reject(row, None) for row in reversed(memory.rejects) if row.result_id not in known]
+    shown = [*seen, *unseen][:NUM_REJECTS]
+    return tuple(sorted(shown, key=lambda reject: reject.result.created_at, reverse=True))
 
 
 def _count_pending(session: Session) -> int:

@@ -1,15 +1,16 @@
 """From what is known of a cell to what its card shows: pure functions, plain JSON out."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from cloud.dashboard import wording
-from cloud.dashboard.line_monitor import CellMemory, LineState, Picture
+from cloud.dashboard.legend import Legend
+from cloud.dashboard.line_monitor import CellMemory, LineState, Picture, Reject
 from cloud.dashboard.links import image_url, part_url, thumbnail_url
-from cloud.db.tables import Cell, Image, Result
+from cloud.db.tables import Cell, Result
 from models.contract.messages import Connection, ModelPhase, StationState, Verdict
 
 STALE_AFTER = timedelta(seconds=15)
@@ -17,26 +18,6 @@ STALE_AFTER = timedelta(seconds=15)
 NUM_REASONS = 3
 
 Json = dict[str, Any]
-
-
-def boxes_of(detections: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]) -> list[Json]:
-    """Detections as the picture element draws them, objects first so that defects lie on top."""
-    boxes = []
-    for detection in detections:
-        x, y, width, height = detection["bbox"]
-        category = str(detection["category"])
-        boxes.append(
-            {
-                "category": category,
-                "kind": kinds.get(category, "defect"),
-                "score": detection.get("score"),
-                "x": x,
-                "y": y,
-                "width": width,
-                "height": height,
-            }
-        )
-    return sorted(boxes, key=lambda box: box["kind"] != "object")
 
 
 def percentile(values: Sequence[float], ratio: float) -> float | None:
@@ -106,7 +87,7 @@ def alarms_of(cell: Cell, connection: str) -> list[Json]:
     return alarms
 
 
-def cell_card(cell: Cell, state: LineState, kinds: Mapping[str, str]) -> Json:
+def cell_card(cell: Cell, state: LineState, legend: Legend) -> Json:
     """Properties of one card."""
     memory = state.memories[cell.cell]
     connection = connection_of(cell, state.at)
@@ -127,11 +108,8 @@ def cell_card(cell: Cell, state: LineState, kinds: Mapping[str, str]) -> Json:
         ),
         "counts": _counts(memory),
         "latency": _latency(memory),
-        "picture": _picture(state.newest.get(cell.cell), kinds),
-        "rejects": [
-            _reject(row, state.reject_images.get(row.result_id), kinds)
-            for row in reversed(memory.rejects)
-        ],
+        "picture": _picture(state.newest.get(cell.cell), legend),
+        "rejects": [_reject(shot, legend) for shot in state.shots.get(cell.cell, ())],
         "rejects_href": f"/results?cell={quote(cell.cell)}&verdict=not_ok",
         "model": _model(cell, memory),
         "recipe": _recipe(cell, memory),
@@ -207,7 +185,7 @@ def _latency(memory: CellMemory) -> Json:
     return {"p50": percentile(values, 0.5), "p99": percentile(values, 0.99), "n": len(values)}
 
 
-def _picture(picture: Picture | None, kinds: Mapping[str, str]) -> Json | None:
+def _picture(picture: Picture | None, legend: Legend) -> Json | None:
     if picture is None:
         return None
     image, result = picture.image, picture.result
@@ -215,7 +193,7 @@ def _picture(picture: Picture | None, kinds: Mapping[str, str]) -> Json | None:
         "url": image_url(image.sha256),
         "width": image.width_px,
         "height": image.height_px,
-        "boxes": boxes_of(result.detections, kinds) if result else [],
+        "boxes": legend.boxes(result.detections, result.bundle_id) if result else [],
         "part_id": image.part_id,
         "href": part_url(image.part_id),
         "verdict": result.verdict.value if result else "",
@@ -224,8 +202,10 @@ def _picture(picture: Picture | None, kinds: Mapping[str, str]) -> Json | None:
     }
 
 
-def _reject(row: Result, image: Image | None, kinds: Mapping[str, str]) -> Json:
+def _reject(shot: Reject, legend: Legend) -> Json:
+    row, image = shot.result, shot.image
     shorts = list(dict.fromkeys(wording.reason_short(reason) for reason in row.reasons))
+    boxes = legend.boxes(row.detections, row.bundle_id) if image else []
     return {
         "result_id": str(row.result_id),
         "part_id": row.part_id,
@@ -236,9 +216,7 @@ def _reject(row: Result, image: Image | None, kinds: Mapping[str, str]) -> Json:
         "url": thumbnail_url(image.sha256) if image else "",
         "width": (image.width_px if image else row.image_width_px) or 5,
         "height": (image.height_px if image else row.image_height_px) or 4,
-        "boxes": [
-            box for box in boxes_of(row.detections, kinds) if image and box["kind"] != "object"
-        ],
+        "boxes": [box for box in boxes if box["kind"] != "object"],
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloud.cell_models import desired_release, running_release
+from cloud.cell_models import desired_release, reported_of
 from cloud.dashboard import wording
 from cloud.db.tables import Cell, Release, ReleaseState, RolloutPhase, Snapshot, TrainingRun
 from cloud.fleet import RolloutView
@@ -159,7 +159,7 @@ def _release(release: Release, state: ModelsState, wanted: int) -> Json:
         "origin": _origin(release),
         "created": f"{release.created_at.astimezone():%d %b %Y %H:%M}",
         "is_wanted": release.release == wanted,
-        "num_running": sum(running_release(cell) == release.release for cell in state.cells),
+        "num_running": sum(_runs(cell, release) for cell in state.cells),
         "before": before,
         "after": after,
         "gates": gates_of(run),
@@ -169,6 +169,17 @@ def _release(release: Release, state: ModelsState, wanted: int) -> Json:
             None,
         ),
     }
+
+
+def _runs(cell: Cell, release: Release) -> bool:
+    """Whether a cell runs it: a bundle that was installed by hand has no release number yet."""
+    reported = reported_of(cell)
+    model = reported.model if reported else None
+    if model is None:
+        return False
+    return model.release == release.release or (
+        model.release == 0 and model.bundle_id == release.bundle_id and not release.rollback_of
+    )
 
 
 def _origin(release: Release) -> str:
@@ -218,6 +229,10 @@ def _lineage(
     approved = f"approved by {release.approved_by}" if release.approved_by else "not approved yet"
     steps.append({"name": "Release", "id": f"r{release.release}", "facts": [approved]})
     return steps
+
+
+def _file_name(path: object) -> str:
+    return str(path).rstrip("/").rsplit("/", 1)[-1] if path else "an import"
 
 
 def _snapshot(snapshot: Snapshot | None) -> list[str]:

@@ -8,10 +8,10 @@ from fastapi import Request
 from nicegui import ui
 
 from cloud.auth import Identity
-from cloud.dashboard import queries, wording
+from cloud.dashboard import wording
 from cloud.dashboard.elements import Picture
 from cloud.dashboard.frame import Frame, guarded
-from cloud.dashboard.line_view import boxes_of
+from cloud.dashboard.legend import Legend, read_legend
 from cloud.dashboard.links import image_url
 from cloud.dashboard.pieces import empty, verdict_text
 from cloud.dashboard.result_queries import trace
@@ -29,10 +29,10 @@ def install(frame: Frame) -> None:
     async def build(request: Request, identity: Identity) -> None:
         part_id = request.path_params["part_id"]
         found, releases = await to_thread(trace, frame.context.database, part_id)
-        kinds = await to_thread(queries.category_kinds, frame.context.database)
+        legend = await to_thread(read_legend, frame.context.database)
         with frame.page(request, identity, title=part_id, current="/results"):
             if found.results or found.images:
-                _page(part_id, found, releases, kinds)
+                _page(part_id, found, releases, legend)
             else:
                 with ui.element("section").classes("sl-panel"):
                     empty(
@@ -82,9 +82,7 @@ def _decision(note: Annotation) -> str:
     return "rejected as of no use" if note.decision is ReviewStatus.REJECTED else "label undone"
 
 
-def _page(
-    part_id: str, found: PartTrace, releases: dict[int, Release], kinds: dict[str, str]
-) -> None:
+def _page(part_id: str, found: PartTrace, releases: dict[int, Release], legend: Legend) -> None:
     final = next((row for row in reversed(found.results) if not row.is_partial), None)
     last = final or (found.results[-1] if found.results else None)
     with ui.element("div").classes("sl-page__head"):
@@ -101,7 +99,7 @@ def _page(
     with ui.element("div").classes("sl-trace"):
         with ui.element("div").classes("sl-col"):
             for row in reversed(found.results):
-                _view(row, found, releases, kinds)
+                _view(row, found, releases, legend)
         with ui.element("section").classes("sl-panel"):
             with ui.element("div").classes("sl-panel__head"):
                 ui.label("What happened").classes("sl-h2")
@@ -115,15 +113,13 @@ def _page(
                                 ui.label(who).classes("sl-muted sl-small")
 
 
-def _view(
-    row: Result, found: PartTrace, releases: dict[int, Release], kinds: dict[str, str]
-) -> None:
+def _view(row: Result, found: PartTrace, releases: dict[int, Release], legend: Legend) -> None:
     image = next((item for item in found.images if item.result_id == row.result_id), None)
     note = next((n for n in found.annotations if image and n.image_sha256 == image.sha256), None)
     thresholds = releases[row.release].thresholds if row.release in releases else {}
     with ui.element("section").classes("sl-panel sl-trace__view"):
         with ui.element("div").classes("sl-panel__body"):
-            _pictures(row, image, note, kinds)
+            _pictures(row, image, note, legend)
         with ui.element("div").classes("sl-panel__body sl-col"):
             with ui.element("div").classes("sl-row"):
                 verdict_text(row.verdict.value)
@@ -140,10 +136,8 @@ def _view(
             _detections(row, thresholds)
 
 
-def _pictures(
-    row: Result, image: Image | None, note: Annotation | None, kinds: dict[str, str]
-) -> None:
-    found = boxes_of(row.detections, kinds)
+def _pictures(row: Result, image: Image | None, note: Annotation | None, legend: Legend) -> None:
+    found = legend.boxes(row.detections, row.bundle_id)
     if image is None:
         width, height = row.image_width_px or 5, row.image_height_px or 4
         Picture("", width=width, height=height, none="No picture of this view", hint=NOT_SENT)
@@ -158,7 +152,7 @@ def _pictures(
         with ui.tab_panel(model):
             _picture(image, found, "What the model found")
         with ui.tab_panel(person):
-            _picture(image, boxes_of(note.boxes, kinds), "What a person labelled")
+            _picture(image, legend.boxes(note.boxes), "What a person labelled")
 
 
 def _picture(image: Image, boxes: list[Json], alt: str) -> None:

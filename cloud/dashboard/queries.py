@@ -6,28 +6,16 @@ from uuid import UUID
 from sqlalchemy import select
 
 from cloud.dashboard import wording
-from cloud.dashboard.line_view import boxes_of
+from cloud.dashboard.legend import Legend
 from cloud.dashboard.links import image_url
 from cloud.db.session import Database
-from cloud.db.tables import CategoryRow, Image, Release, Result
+from cloud.db.tables import Image, Result
 
 Json = dict[str, Any]
 
 
-def category_kinds(database: Database) -> dict[str, str]:
-    """Whether each category is an ``object`` or a ``defect``, from labels and newest model."""
-    with database.read() as session:
-        release = session.scalar(select(Release).order_by(Release.release.desc()).limit(1))
-        rows = session.scalars(select(CategoryRow)).all()
-    kinds = {
-        str(item["name"]): str(item["kind"]) for item in (release.categories if release else [])
-    }
-    return kinds | {row.name: row.kind.value for row in rows}
-
-
-def result_with_image(database: Database, result_id: str) -> Json | None:
+def result_with_image(database: Database, legend: Legend, result_id: str) -> Json | None:
     """One result as the dialog of the Line page shows it."""
-    kinds = category_kinds(database)
     with database.read() as session:
         result = session.scalar(select(Result).where(Result.result_id == UUID(result_id)))
         if result is None:
@@ -43,5 +31,5 @@ def result_with_image(database: Database, result_id: str) -> Json | None:
         "url": image_url(image.sha256) if image else "",
         "width": (image.width_px if image else result.image_width_px) or 5,
         "height": (image.height_px if image else result.image_height_px) or 4,
-        "boxes": boxes_of(result.detections, kinds) if image else [],
+        "boxes": legend.boxes(result.detections, result.bundle_id) if image else [],
     }

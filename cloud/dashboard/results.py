@@ -11,9 +11,10 @@ from nicegui import ui
 from starlette.datastructures import QueryParams
 
 from cloud.auth import Identity
-from cloud.dashboard import queries, wording
+from cloud.dashboard import wording
 from cloud.dashboard.elements import ResultsTable
 from cloud.dashboard.frame import Frame, guarded
+from cloud.dashboard.legend import read_legend
 from cloud.dashboard.result_queries import Cursor, Json, cells, count_newer, result_page
 from cloud.dashboard.shift import shift_start
 from cloud.results import ResultFilter
@@ -38,9 +39,9 @@ def install(frame: Frame) -> None:
     async def build(request: Request, identity: Identity) -> None:
         database = frame.context.database
         known = await to_thread(cells, database)
-        kinds = await to_thread(queries.category_kinds, database)
+        legend = await to_thread(read_legend, database)
         with frame.page(request, identity, title="Results", current="/results"):
-            page = ResultsPage(frame, request.query_params, known, sorted(kinds))
+            page = ResultsPage(frame, request.query_params, known, sorted(legend.kinds))
         ui.timer(0.01, page.reload, once=True)
         ui.timer(NEWER_PERIOD_S, page.look_for_newer)
 

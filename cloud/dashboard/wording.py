@@ -56,7 +56,9 @@ def sentence(text: str) -> str:
 def reason_text(reason: Mapping[str, Any]) -> str:
     """One reason of a verdict in words: what the cell wrote, else built from its code."""
     if reason.get("text"):
-        return sentence(str(reason["text"]))
+        category = str(reason.get("category") or "")
+        text = str(reason["text"])
+        return sentence(text.replace(category, plain(category)) if category else text)
     return sentence(reason_short(reason))
 
 

@@ -99,7 +99,6 @@ class Plant:
             else {
                 "code": ReasonCode.MISSING_OBJECT.value,
                 "category": name.removeprefix("missing_"),
-                "object_name": f"{name.removeprefix('missing_')} upper left",
             }
             for name in dict.fromkeys(defects)
         ]

@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 
 from cloud.dashboard import wording
-from cloud.dashboard.line_monitor import CellMemory, LineState
+from cloud.dashboard.legend import FALLBACK_THRESHOLD, Legend
+from cloud.dashboard.line_monitor import CellMemory, LineState, Reject
 from cloud.dashboard.line_view import (
     STALE_AFTER,
     alarms_of,
     are_all_silent,
-    boxes_of,
     cell_card,
     connection_of,
     yield_ratio,
@@ -106,8 +106,16 @@ def test_the_false_reject_button_means_the_last_rejected_part_not_the_last_part(
         last_ok=good,
         rejects=deque([bad, unsure]),
     )
-    state = LineState(NOW, NOW, (_cell(),), {CELL: memory}, {}, {}, 0)
-    card = cell_card(state.cells[0], state, {})
+    state = LineState(
+        NOW,
+        NOW,
+        (_cell(),),
+        {CELL: memory},
+        {},
+        {CELL: (Reject(unsure, None), Reject(bad, None))},
+        0,
+    )
+    card = cell_card(state.cells[0], state, Legend())
     assert card["last_reject"]["part_id"] == "P-1"
     assert card["last_ok"]["part_id"] == "P-3"
     assert [reject["part_id"] for reject in card["rejects"]] == ["P-2", "P-1"]
@@ -125,8 +133,25 @@ def test_defects_are_drawn_over_objects() -> None:
         {"category": "scratch", "score": 0.9, "bbox": [1, 2, 3, 4]},
         {"category": "bolt", "score": 0.8, "bbox": [5, 6, 7, 8]},
     ]
-    boxes = boxes_of(found, {"bolt": "object", "scratch": "defect"})
+    boxes = Legend({"bolt": "object", "scratch": "defect"}).boxes(found)
     assert [box["category"] for box in boxes] == ["bolt", "scratch"]
+
+
+@pytest.mark.parametrize(
+    ("score", "bundle_id", "is_drawn"),
+    [
+        pytest.param(0.6, "known", True, id="exactly at the model's operating point"),
+        pytest.param(0.59, "known", False, id="just below it"),
+        pytest.param(FALLBACK_THRESHOLD, "unknown", True, id="a model that was never released"),
+        pytest.param(None, "known", True, id="a label has no score"),
+    ],
+)
+def test_only_findings_that_count_are_drawn(
+    score: float | None, bundle_id: str, is_drawn: bool
+) -> None:
+    legend = Legend(thresholds={"known": {"scratch": 0.6}})
+    boxes = legend.boxes([{"category": "scratch", "score": score, "bbox": [1, 2, 3, 4]}], bundle_id)
+    assert bool(boxes) is is_drawn
 
 
 def test_a_serial_number_may_hold_anything() -> None:

@@ -86,7 +86,7 @@ export default {
       </div>
 
       <div class="sl-strip">
-        <div class="sl-strip__title"><span>Last rejects</span><a :href="cell.rejects_href">All rejects</a></div>
+        <div class="sl-strip__title"><span>Last rejects with their pictures</span><a :href="cell.rejects_href">All rejects</a></div>
         <div v-if="cell.rejects.length" class="sl-strip__list">
           <button v-for="reject in cell.rejects" :key="reject.result_id" class="sl-shot" :title="reject.reasons.join('; ')" @click="$emit('open', reject.result_id)">
             <sl-picture :url="reject.url" :width="reject.width" :height="reject.height" :boxes="reject.boxes" :labels="false" none="Not sent" :alt="reject.part_id" />
