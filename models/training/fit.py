@@ -157,13 +157,16 @@ def boxes_per_class(rows: Iterable[IndexRow], names: Sequence[str]) -> tuple[int
 def default_settings(init: str) -> FitSettings:
     """Settings that suit where the weights come from."""
     if Path(init).is_dir():
-        # What the bundle knows must survive: a lower rate, and statistics that stay. The early
-        # blocks see edges and textures; left alone they save a third of each step's time.
+        # What the bundle knows must survive: statistics that stay, and a small rate for the
+        # backbone. The early blocks see edges and textures; left alone they save a third of each
+        # step's time. Small batches: minutes must do, and it is steps that teach a new category.
         return FitSettings(
-            learning_rate=5e-4,
-            backbone_rate_ratio=0.2,
+            batch=8,
+            learning_rate=1e-3,
+            backbone_rate_ratio=0.3,
             frozen_below="block_6",
             freeze_norms=True,
+            new_share=0.5,
             validations=2,
         )
     if init == NONE:
