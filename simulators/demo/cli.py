@@ -46,7 +46,7 @@ def demo(
     time_limit: Annotated[
         float | None, typer.Option(min=1, help="With --once: give up after this many minutes.")
     ] = None,
-    setup_seconds: Annotated[
+    setup_s: Annotated[
         float, typer.Option(min=0, help="What setting up took, for the report.", hidden=True)
     ] = 0.0,
 ) -> None:
@@ -63,7 +63,7 @@ def demo(
         port=port,
         report=report,
         once=once,
-        setup_s=setup_seconds,
+        setup_s=setup_s,
         bundle=bundle,
         cadence_s=cadence,
         learning=Learning(budget=budget),

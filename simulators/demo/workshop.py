@@ -203,7 +203,12 @@ class Workshop:
                 "base_url": f"http://127.0.0.1:{self.plan.port}/tuf",
                 "root": str(self.tuf_root),
             },
-            "hard_examples": {"seed": self.plan.seed, "max_per_hour": 3600},
+            "hard_examples": {
+                "seed": self.plan.seed,
+                "max_per_hour": 3600,
+                "low_score": 0.35,
+                "band": 0.15,
+            },
             "http": {"port": self.ports[str(address)]},
         }
 
