@@ -61,7 +61,9 @@ class ConsoleTeller:
         """Print a line."""
         clock = f"[dim]{self._elapsed()}[/dim]"
         body = escape(text)
-        self._console.print(f"{clock} [{style}]{body}[/{style}]" if style else f"{clock} {body}")
+        line = f"{clock} [{style}]{body}[/{style}]" if style else f"{clock} {body}"
+        # A log has no width: one happening, one line.
+        self._console.print(line, soft_wrap=not self._console.is_terminal)
 
     def figures(self, text: str) -> None:
         """Show the figures beside a spinner, or print them now and then."""
