@@ -38,7 +38,7 @@ def fit(
 ) -> None:
     """Train on Spark's barrier ranks; checkpoints and the best weights go to the run folder."""
     with reporting(as_json) as reporter:
-        from models.training.fit import FitRequest
+        from models.training.fit import FitRequest, check_request
 
         request = FitRequest(
             snapshot_url=snapshot,
@@ -51,6 +51,7 @@ def fit(
             wishes=_wishes(input_size, width, levels, neck),
             resume=resume,
         )
+        check_request(request)
         with open_session(reporter, master, workers, run) as session:
             outcome = _fit(session, request, reporter)
         reporter.done(
@@ -103,7 +104,7 @@ def run(
 ) -> None:
     """Fit, quantize, measure on the locked pictures, and write the bundle."""
     with reporting(as_json) as reporter:
-        from models.training.fit import FitRequest
+        from models.training.fit import FitRequest, check_request
         from models.training.release_candidate import check_bundle_dir
 
         check_bundle_dir(bundle)
@@ -119,6 +120,7 @@ def run(
             wishes=_wishes(input_size, width, levels, neck),
             resume=resume,
         )
+        check_request(request)
         with open_session(reporter, master, workers, run_dir) as session:
             _fit(session, request, reporter)
             _finish(session, run_dir, bundle, compare, reporter)

@@ -93,7 +93,6 @@ def fit(
         RunFailedError: the ranks failed, or died more often than is worth trying again.
     """
     started = time.time()
-    check_init(request.init)
     index = read_index(session, request.snapshot_url, Split)
     state = prepare(request, index)
     resume = open_run(request, state)
@@ -132,8 +131,6 @@ def prepare(request: FitRequest, index: list[IndexRow]) -> RunState:
     if settings.batch % request.workers:
         rounded = -(-settings.batch // request.workers) * request.workers
         settings = settings.model_copy(update={"batch": rounded})
-    if settings.steps is None and request.budget_s is None:
-        raise InputError("say how long to train: --budget 45m or --steps 2000")
     return RunState(
         snapshot_id=manifest.snapshot_id,
         snapshot_url=request.snapshot_url,
@@ -190,13 +187,17 @@ def chosen_settings(init: str, overrides: Mapping[str, Any]) -> FitSettings:
         raise InputError(f"--set {first_fault(error)}") from error
 
 
-def check_init(init: str) -> None:
-    """Refuse initial weights that cannot be used, before Spark is asked for anything.
+def check_request(request: FitRequest) -> None:
+    """Refuse what cannot be done before Spark, which takes seconds to start, is asked for it.
 
     Raises:
-        InputError: missing, or a bundle without its float checkpoint.
+        InputError: no snapshot, no time, or initial weights that cannot be used.
     """
-    path = Path(init)
+    read_manifest(request.snapshot_url)
+    settings = chosen_settings(request.init, request.overrides)
+    if settings.steps is None and request.budget_s is None:
+        raise InputError("say how long to train: --budget 45m or --steps 2000")
+    init, path = request.init, Path(request.init)
     if init in (IMAGENET, NONE) or path.is_file():
         return
     if not path.is_dir():

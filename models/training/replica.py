@@ -4,6 +4,7 @@ Keras's own ``fit`` fails under `MultiWorkerMirroredStrategy`, so the loop is ou
 still sums the gradients of all ranks.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,13 @@ class Replica:
         partial = path.with_name(f"part.{path.name}")
         self._model.save_weights(partial)
         partial.replace(path)
+
+    def digest(self) -> str:
+        """Hash over all weights: ranks that trained together have the same."""
+        digest = hashlib.sha256()
+        for weight in self._model.get_weights():
+            digest.update(weight.tobytes())
+        return digest.hexdigest()
 
     def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         answers = self._model(images, training=False)

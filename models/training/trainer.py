@@ -90,7 +90,7 @@ class RankTrainer:
         """Read this rank's rows and train to the end.
 
         Raises:
-            ValueError: a rank got no picture.
+            ValueError: a rank got no picture, or the ranks drifted apart.
         """
         samples = read_samples(batches, self._state.spec)
         self._check(samples)
@@ -98,6 +98,7 @@ class RankTrainer:
         source = self._source(samples[Split.TRAIN])
         with BatchFeeder(source, self._replica.step) as feeder:
             self._train(iter(feeder), samples[Split.VAL])
+        self._check_agreement()
         done = self._replica.step
         return FitOutcome(
             steps=done,
@@ -112,6 +113,11 @@ class RankTrainer:
         counts = [int(text) for text in self._rank.gather(str(len(samples[Split.TRAIN])))]
         if min(counts) == 0:
             raise ValueError(f"{sum(counts)} training pictures are too few for {len(counts)} ranks")
+
+    def _check_agreement(self) -> None:
+        # A fault in the network between ranks would otherwise show only as a bad model.
+        if len(set(self._rank.gather(self._replica.digest()))) > 1:
+            raise ValueError("the workers ended with different weights; the run is worthless")
 
     def _source(self, samples: list[Sample]) -> BatchSource:
         spec, settings = self._state.spec, self._settings
