@@ -155,6 +155,7 @@ def _result(row: Result) -> Json:
         "part_id": row.part_id,
         "verdict": row.verdict.value,
         "reasons": _reasons(row),
+        "details": "; ".join(wording.reason_text(reason) for reason in row.reasons),
         "created_ms": wording.milliseconds(row.created_at),
         "latency_ms": row.processing_ms,
         "href": part_url(row.part_id),
@@ -162,7 +163,9 @@ def _result(row: Result) -> Json:
 
 
 def _reasons(row: Result) -> list[str]:
-    texts = list(dict.fromkeys(wording.reason_text(reason) for reason in row.reasons))
+    """In as few words as can be read from two metres away; the trace has the whole text."""
+    shorts = dict.fromkeys(wording.sentence(wording.reason_short(item)) for item in row.reasons)
+    texts = list(shorts)
     more = len(texts) - NUM_REASONS
     return texts[:NUM_REASONS] + ([f"and {more} more"] if more > 0 else [])
 
@@ -204,14 +207,14 @@ def _picture(picture: Picture | None, legend: Legend) -> Json | None:
 
 def _reject(shot: Reject, legend: Legend) -> Json:
     row, image = shot.result, shot.image
-    shorts = list(dict.fromkeys(wording.reason_short(reason) for reason in row.reasons))
+    reasons = _reasons(row)
     boxes = legend.boxes(row.detections, row.bundle_id) if image else []
     return {
         "result_id": str(row.result_id),
         "part_id": row.part_id,
         "verdict": row.verdict.value,
-        "short": wording.sentence(", ".join(shorts)) or row.part_id,
-        "reasons": _reasons(row),
+        "short": ", ".join(reasons) or row.part_id,
+        "reasons": reasons,
         "created_ms": wording.milliseconds(row.created_at),
         "url": thumbnail_url(image.sha256) if image else "",
         "width": (image.width_px if image else row.image_width_px) or 5,

@@ -52,7 +52,7 @@ export default {
           <span class="sl-verdict__word">{{ word }}</span>
           <template v-if="cell.last">
             <a class="sl-verdict__part" :href="cell.last.href">{{ cell.last.part_id }}</a>
-            <ul class="sl-verdict__reasons"><li v-for="(reason, i) in cell.last.reasons" :key="i">{{ reason }}</li></ul>
+            <ul class="sl-verdict__reasons" :title="cell.last.details"><li v-for="(reason, i) in cell.last.reasons" :key="i">{{ reason }}</li></ul>
             <span class="sl-verdict__foot"><span>{{ agoText(since(cell.last.created_ms)) }}</span><span>{{ ms(cell.last.latency_ms) }}</span></span>
           </template>
           <span v-else class="sl-verdict__reasons">Parts show here as soon as the PLC triggers the cell.</span>

@@ -315,10 +315,13 @@ export default {
         </section>
         <section class="sl-panel sl-side-block sl-legend">
           <span class="sl-label">Keys</span>
-          <div><kbd>drag</kbd> new box</div><div><kbd>click</kbd> or <kbd>Tab</kbd> select</div>
-          <div><kbd>1</kbd>…<kbd>0</kbd> category</div><div><kbd>Del</kbd> delete box</div>
-          <div><kbd>Shift</kbd> <kbd>←↑↓→</kbd> nudge</div><div><kbd>Z</kbd> undo, or back</div>
-          <div><kbd>H</kbd> hide boxes</div><div><kbd>wheel</kbd> zoom, <kbd>F</kbd> fit</div>
+          <div class="sl-legend__keys">
+            <span><kbd>drag</kbd> new box</span><span><kbd>Tab</kbd> select</span>
+            <span><kbd>1</kbd>…<kbd>0</kbd> category</span><span><kbd>Del</kbd> delete</span>
+            <span><kbd>Z</kbd> undo, back</span><span><kbd>H</kbd> hide boxes</span>
+            <span><kbd>wheel</kbd> zoom</span><span><kbd>F</kbd> fit</span>
+            <span class="is-wide"><kbd>Shift</kbd> <kbd>←↑↓→</kbd> nudge the box</span>
+          </div>
         </section>
       </aside>
     </div>

@@ -62,11 +62,28 @@ export const SlPicture = {
     none: { type: String, default: "No picture" },
     hint: { type: String, default: "" },
   },
-  data: () => ({ failed: false }),
-  watch: { url() { this.failed = false; } },
+  data() { return { shown: this.snapshot(), loaded: false, failed: false, busy: false }; },
+  watch: {
+    url() { this.load(); },
+    boxes() { if (this.url === this.shown.url) this.shown = this.snapshot(); },
+  },
   methods: {
+    snapshot() { return { url: this.url, width: this.width, height: this.height, boxes: this.boxes }; },
+    /** The old picture stays, with its own boxes, until the new one can be drawn: no flicker. */
+    async load() {
+      if (this.busy) return;
+      this.busy = true;
+      while (this.shown.url !== this.url) {
+        const next = this.snapshot(), image = new Image();
+        if (next.url) { image.src = next.url; await image.decode().catch(() => null); }
+        this.failed = false;
+        this.loaded = Boolean(next.url);
+        this.shown = next;
+      }
+      this.busy = false;
+    },
     place(box) {
-      const w = this.width || 1, h = this.height || 1;
+      const w = this.shown.width || 1, h = this.shown.height || 1;
       return {
         left: `${(100 * box.x) / w}%`, top: `${(100 * box.y) / h}%`,
         width: `${(100 * box.width) / w}%`, height: `${(100 * box.height) / h}%`,
@@ -76,8 +93,8 @@ export const SlPicture = {
     sides(box) {
       return {
         "sl-box--object": box.kind === "object",
-        "sl-box--low": box.y < this.height * 0.09,
-        "sl-box--right": box.x > this.width * 0.62,
+        "sl-box--low": box.y < this.shown.height * 0.09,
+        "sl-box--right": box.x > this.shown.width * 0.62,
       };
     },
     text(box) {
@@ -86,11 +103,11 @@ export const SlPicture = {
     },
   },
   template: `
-    <div class="sl-picture" :style="{ aspectRatio: (width || 5) + ' / ' + (height || 4) }">
-      <img v-if="url && !failed" :src="url" :alt="alt" decoding="async" draggable="false" @error="failed = true">
+    <div class="sl-picture" :style="{ aspectRatio: (shown.width || 5) + ' / ' + (shown.height || 4) }">
+      <img v-if="shown.url && !failed" :src="shown.url" :alt="alt" draggable="false" @load="loaded = true" @error="failed = true">
       <div v-else class="sl-picture__none"><b>{{ failed ? "Picture cannot be loaded" : none }}</b><span v-if="hint">{{ hint }}</span></div>
-      <template v-if="url && !failed">
-        <div v-for="(box, i) in boxes" :key="i" class="sl-box" :class="sides(box)" :style="place(box)" :title="text(box)">
+      <template v-if="shown.url && loaded && !failed">
+        <div v-for="(box, i) in shown.boxes" :key="i" class="sl-box" :class="sides(box)" :style="place(box)" :title="text(box)">
           <span v-if="labels && (all_labels || box.kind !== 'object')" class="sl-box__label">{{ text(box) }}</span>
         </div>
       </template>
