@@ -24,7 +24,7 @@ setup: $(READY) $(VENV)/.system-demo ## set up without starting anything
 
 .PHONY: demo
 demo: $(READY) $(VENV)/.system-demo ## the whole loop with its dashboard on http://localhost:8080 (ONCE=1: one turn, then a report)
-	@$(VENV)/bin/sightline-sim demo --port $(PORT) --data-dir $(DATA) --setup-seconds $$(cat $(VENV)/.setup-seconds 2>/dev/null || echo 0) $(if $(ONCE),--once --report demo-report.json)
+	@$(VENV)/bin/sightline-sim demo --port $(PORT) --data-dir $(DATA) --setup-s $$(cat $(VENV)/.setup-seconds 2>/dev/null || echo 0) $(if $(ONCE),--once --report demo-report.json)
 
 .PHONY: test
 test: $(READY) $(VENV)/.system-test ## every test that CI runs
