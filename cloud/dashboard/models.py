@@ -13,14 +13,18 @@ from cloud.dashboard import wording
 from cloud.dashboard.blocks import Blocks
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
-from cloud.dashboard.models_view import (
-    PHASES,
-    Json,
-    ModelsState,
-    models_view,
-    per_class_chart,
+from cloud.dashboard.models_blocks import (
+    cells_text,
+    fleet_block,
+    headline,
+    judged,
+    lineage_block,
+    map50_text,
+    nothing,
+    rollout_block,
 )
-from cloud.dashboard.pieces import button, chip, confirm, empty, panel, skeleton, text
+from cloud.dashboard.models_view import Json, ModelsState, models_view
+from cloud.dashboard.pieces import button, chip, confirm, skeleton, text
 from cloud.db.tables import Cell, Role, RunState, Snapshot, TrainingRun
 from cloud.errors import CloudError
 
@@ -102,22 +106,22 @@ class ModelsPage:
     def _draw(self) -> None:
         view, show = self._view, self._blocks.show
         chosen = next((r for r in view["releases"] if r["release"] == self._chosen), None)
-        show("waiting", None if chosen else "nothing", _nothing)
+        show("waiting", None if chosen else "nothing", nothing)
         show("refused", view["refused"], lambda: self._refused(view["refused"]))
         show("list", [self._chosen, view["releases"]], self._releases)
-        show("fleet", view["cells"] or None, lambda: _fleet(view["cells"]))
+        show("fleet", view["cells"] or None, lambda: fleet_block(view["cells"]))
         if chosen is None:
             for name in ("head", "figures", "rollout", "lineage"):
-                show(name, None, _nothing)
+                show(name, None, nothing)
             return
         rollout, lineage = chosen["rollout"], chosen["lineage"]
         is_open = rollout is not None and rollout["state"] in OPEN
         head = {key: value for key, value in chosen.items() if key != "rollout"}
         show("head", [head, is_open], lambda: self._head(chosen, is_open))
-        judged = [chosen[key] for key in ("release", "before", "after", "gates")]
-        show("figures", judged, lambda: _judged(chosen))
-        show("rollout", rollout, lambda: _rollout(rollout))
-        show("lineage", lineage, lambda: _lineage(lineage))
+        measured = [chosen[key] for key in ("release", "before", "after", "gates")]
+        show("figures", measured, lambda: judged(chosen))
+        show("rollout", rollout, lambda: rollout_block(rollout))
+        show("lineage", lineage, lambda: lineage_block(lineage))
 
     def _choose(self, release: int) -> None:
         self._chosen = release
@@ -147,12 +151,12 @@ class ModelsPage:
                     text(release["title"]).style("font-weight: 600")
                     chip(release["state_words"], release["tone"]).classes("sl-push")
                 with ui.element("span").classes("sl-row sl-small sl-muted"):
-                    text(f"mAP {_score(release['after'])}", "sl-num")
+                    text(f"mAP {map50_text(release['after'])}", "sl-num")
                     text(release["origin"])
                 with ui.element("span").classes("sl-row sl-small sl-faint"):
                     text(release["created"])
                     if release["num_running"]:
-                        text(f"runs on {_cells(release['num_running'])}", "sl-push")
+                        text(f"runs on {cells_text(release['num_running'])}", "sl-push")
         if not self._view["releases"]:
             text("None yet", "sl-muted").style("padding: 8px 16px 16px")
 
@@ -164,7 +168,7 @@ class ModelsPage:
                         text(release["title"])
                     chip(release["state_words"], release["tone"])
                 where = (
-                    f"Runs on {_cells(release['num_running'])}"
+                    f"Runs on {cells_text(release['num_running'])}"
                     if release["num_running"]
                     else "Runs nowhere"
                 )
@@ -198,9 +202,9 @@ class ModelsPage:
     def _ask_promote(self, release: int, following: int) -> None:
         confirm(
             f"Promote release {release}?",
-            f"It is signed and goes to the canary first, then to the rest of {_cells(following)}. "
-            "Each cell checks it on golden pictures and runs it beside the present "
-            "model before it swaps between two parts.",
+            f"It is signed and goes to the canary first, then to the rest of "
+            f"{cells_text(following)}. Each cell checks it on golden pictures and runs it beside "
+            "the present model before it swaps between two parts.",
             "Promote",
             lambda: self._do(lambda: self._promote(release), f"Release {release} is on its way"),
         )
@@ -264,159 +268,3 @@ def first_choice(view: Json) -> int:
     in_use = [r for r in releases if r["release"] == view["wanted"]]
     choice = [*on_its_way, *to_decide, *in_use, *releases]
     return int(choice[0]["release"]) if choice else 0
-
-
-def _nothing() -> None:
-    with ui.element("section").classes("sl-panel"):
-        empty(
-            "No release yet",
-            "Register a bundle to begin with: the baseline that comes with Sightline, or one of "
-            "your own.",
-            code="sightline-cloud release models/released/plate",
-        )
-
-
-def headline(before: Json | None, after: Json | None) -> None:
-    """MAP before and after in large figures."""
-    if after is None:
-        return
-    with ui.element("div").classes("sl-headline"):
-        if before is not None:
-            with ui.element("div"):
-                text(wording.score_text(before["map50"]), "sl-headline__before sl-num")
-                text("before", "sl-label")
-            text("→", "sl-headline__arrow")
-        with ui.element("div"):
-            text(wording.score_text(after["map50"]), "sl-headline__after sl-num")
-            text(f"mAP@0.5, {after['num_images']} locked pictures", "sl-label")
-        if before is not None:
-            change = after["map50"] - before["map50"]
-            chip(f"{change:+.3f}", "ok" if change >= 0 else "bad")
-
-
-def _judged(release: Json) -> None:
-    if release["after"] is None:
-        return
-    with ui.element("div").classes("sl-pair"):
-        figures(release["before"], release["after"])
-        with panel("Gates"):
-            if not release["gates"]:
-                text("This release came in by hand; no gate has judged it.", "sl-muted")
-            for gate in release["gates"]:
-                gate_row(gate)
-
-
-def figures(before: Json | None, after: Json) -> None:
-    """Average precision of each category as bars."""
-    height = 40 + len(after["per_class"]) * (38 if before else 26)
-    with panel("Average precision of each category, on the locked set"):
-        chart = ui.echart(per_class_chart(before, after))
-        chart.style(f"height: {height}px; width: 100%")
-
-
-def gate_row(gate: Json) -> None:
-    """What one gate said, with its sign."""
-    sign, word = ("ok", "passed") if gate["passed"] else ("not_ok", "refused")
-    with ui.element("div").classes("sl-gate"):
-        ui.element("i").classes(f"sl-sign sl-sign--{sign} sl-verdict-text--{sign}")
-        with ui.element("div"):
-            text(f"{_gate_title(gate['name'])}: {word}").style("font-weight: 500")
-            text(gate["text"], "sl-muted sl-small")
-
-
-def _rollout(rollout: Json) -> None:
-    with panel("Rollout", "sl-rollout"):
-        with ui.element("div").classes("sl-row sl-rollout__state"):
-            _rollout_chip(rollout["state"])
-            waves = rollout["num_waves"]
-            if rollout["state"] == "running":
-                text(
-                    f"wave {rollout['wave'] + 1} of {waves}; a canary judges "
-                    f"{rollout['canary_parts']} parts before it counts",
-                    "sl-muted",
-                )
-            if rollout["error"]:
-                text(wording.sentence(rollout["error"]))
-        with ui.element("table").classes("sl-table sl-table--tight"), ui.element("tbody"):
-            for cell in rollout["cells"]:
-                with ui.element("tr"):
-                    _rollout_row(cell)
-
-
-def _gate_title(name: str) -> str:
-    return name.upper() if name == "int8" else wording.sentence(name)
-
-
-def _lineage(steps: list[Json]) -> None:
-    with panel("Lineage"), ui.element("ol").classes("sl-lineage"):
-        for step in steps:
-            with ui.element("li"):
-                text(step["name"], "sl-label")
-                if step.get("href"):
-                    ui.link(step["id"], step["href"]).classes("sl-code")
-                else:
-                    text(step["id"], "sl-code")
-                for fact in step["facts"]:
-                    text(fact, "sl-muted sl-small")
-
-
-def _fleet(cells: list[Json]) -> None:
-    if not cells:
-        return
-    with panel("Cells"), ui.element("table").classes("sl-table sl-table--tight"):
-        with ui.element("thead"), ui.element("tr"):
-            for head in ("Cell", "Runs", "Should run", "Mode", "Update"):
-                with ui.element("th"):
-                    text(head)
-        with ui.element("tbody"):
-            for cell in cells:
-                wanted = f"r{cell['wanted']}" if cell["wanted"] else wording.UNKNOWN
-                values = (cell["title"], cell["runs"] or wording.UNKNOWN, wanted, cell["mode"])
-                with ui.element("tr"):
-                    for value in (*values, wording.plain(cell["phase"]) or wording.UNKNOWN):
-                        with ui.element("td"):
-                            text(value)
-
-
-def _rollout_chip(state: str) -> None:
-    tone, sign = {
-        "running": ("accent", "none"),
-        "paused": ("unsure", "not_decidable"),
-        "succeeded": ("ok", "ok"),
-        "stopped": ("bad", "not_ok"),
-    }.get(state, ("", ""))
-    chip(wording.plain(state), tone, sign=sign)
-
-
-def _rollout_row(cell: Json) -> None:
-    with ui.element("td").style("width: 180px"):
-        text(cell["title"])
-    with ui.element("td").style("width: 90px").classes("sl-muted"):
-        text(cell["wave"])
-    phase = "active" if cell["phase"] == "active" else cell["reported"] or cell["phase"]
-    failed = cell["phase"] == "failed"
-    with ui.element("td"), ui.element("div").classes("sl-row"):
-        _steps(phase, failed=failed)
-        words = wording.plain(phase) if not failed else "failed"
-        text(words, "sl-verdict-text--not_ok" if failed else "")
-        if cell["error"]:
-            text(cell["error"], "sl-muted sl-small")
-
-
-def _steps(phase: str, *, failed: bool) -> None:
-    """How far a cell is on its way, as a row of steps; the word beside it says the same."""
-    names = [step.value for step in PHASES]
-    reached = names.index(phase) if phase in names else -1
-    with ui.element("span").classes("sl-steps" + (" sl-steps--failed" if failed else "")):
-        for number, name in enumerate(names):
-            done = number < reached or (number == reached and name == "active")
-            state = "is-done" if done else "is-now" if number == reached else ""
-            ui.element("i").classes(state).props(f'title="{name}"')
-
-
-def _score(figures: Json | None) -> str:
-    return wording.score_text(figures["map50"] if figures else None)
-
-
-def _cells(number: int) -> str:
-    return f"{number} cell" + ("" if number == 1 else "s")

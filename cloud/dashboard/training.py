@@ -11,7 +11,7 @@ from cloud.dashboard import wording
 from cloud.dashboard.blocks import Blocks
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
-from cloud.dashboard.models import figures, gate_row, headline
+from cloud.dashboard.models_blocks import figures, gate_row, headline
 from cloud.dashboard.pieces import button, chip, confirm, empty, facts, panel, skeleton, text
 from cloud.dashboard.training_view import Json, curve_chart, outlook_view, run_line, run_view
 from cloud.db.tables import Role
