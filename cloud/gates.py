@@ -171,6 +171,16 @@ def wilson_interval(hits: float, total: int, z: float = WILSON_Z) -> tuple[float
     return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
+def lowest_drop(before: float, num_before: int, after: float, num_after: int) -> float:
+    """Lower bound of the 95 % interval of ``before - after``, two proportions.
+
+    Newcombe 1998, method 10: the Wilson bounds of both, put together.
+    """
+    low, _ = wilson_interval(before * num_before, num_before)
+    _, high = wilson_interval(after * num_after, num_after)
+    return before - after - math.hypot(before - low, high - after)
+
+
 def old_classes(candidate: Evaluation, running: Evaluation) -> tuple[str, ...]:
     """Categories on the locked split that the running model finds, in a fixed order."""
     return tuple(
@@ -240,10 +250,8 @@ def _recall_of_old(
         after, before = candidate.per_class[name], running.per_class[name]
         if after.recall is None or before.recall is None:
             continue
-        _, upper = wilson_interval(after.recall * after.num_boxes, after.num_boxes)
-        if before.recall - after.recall > limits.max_class_drop + ROUNDING and (
-            before.recall > upper
-        ):
+        is_sure = lowest_drop(before.recall, before.num_boxes, after.recall, after.num_boxes) > 0
+        if before.recall - after.recall > limits.max_class_drop + ROUNDING and is_sure:
             dropped.append(f"{name} {before.recall:.3f} → {after.recall:.3f} (n={after.num_boxes})")
     if dropped:
         return Finding("recall", False, f"recall dropped beyond doubt: {', '.join(dropped)}")

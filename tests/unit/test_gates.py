@@ -10,6 +10,7 @@ from cloud.gates import (
     GateReport,
     RunReport,
     judge,
+    lowest_drop,
     read_report,
     wilson_interval,
 )
@@ -87,9 +88,20 @@ def test_old_classes_may_lose_a_hundredth_on_average(scratch_ap: float, passed: 
 
 
 def test_a_drop_in_recall_on_few_boxes_is_sampling_but_on_many_it_is_not() -> None:
-    scores = {"bolt": (0.98, 0.98), "scratch": (0.90, 0.80), "torn_label": (0.9, 0.9)}
-    assert gates_for(evaluation(scores, boxes=10)).passed
-    assert refusing(gates_for(evaluation(scores, boxes=400))) == ["recall"]
+    before = {"bolt": (0.98, 0.98), "scratch": (0.90, 0.92), "torn_label": (0.0, 0.0)}
+    after = {"bolt": (0.98, 0.98), "scratch": (0.90, 0.80), "torn_label": (0.9, 0.9)}
+    few, many = (
+        gates_for(evaluation(after, boxes=boxes), running=evaluation(before, boxes=boxes))
+        for boxes in (25, 400)
+    )
+    assert few.passed
+    assert refusing(many) == ["recall"]
+
+
+def test_lowest_drop_counts_the_doubt_in_both_proportions() -> None:
+    # Newcombe 1998, table II, method 10: 56/70 against 48/80 gives 0.0524 to 0.3339.
+    assert lowest_drop(56 / 70, 70, 48 / 80, 80) == pytest.approx(0.0524, abs=5e-5)
+    assert lowest_drop(26 / 27, 27, 24 / 27, 27) < 0
 
 
 def test_a_candidate_that_forgot_a_category_is_refused() -> None:
