@@ -1,6 +1,6 @@
 """Takes the README's screenshots of a running dashboard.
 
-``python tests/e2e/take_screenshots.py http://127.0.0.1:8080 deploy/screenshots [line|review|models …]``
+``python tests/e2e/take_screenshots.py http://127.0.0.1:8080 deploy/screenshots [line review …]``
 
 Pictures of parts make large PNGs, so each screenshot is reduced to a palette.
 """
