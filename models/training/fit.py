@@ -109,8 +109,13 @@ def fit(
     places = choose_rows(index, state.settings, request.workers)
     with follow(request.run_dir, listener):
         outcome = _run_until_done(session, order, places, request.workers)
+    parent = _parent(request.init)
     outcome = outcome.model_copy(
-        update={"seconds": round(time.time() - started, 1), "master": session.sparkContext.master}
+        update={
+            "seconds": round(time.time() - started, 1),
+            "master": session.sparkContext.master,
+            "thresholds": not_above(outcome.thresholds, parent.thresholds if parent else {}),
+        }
     )
     write_run_file(request.run_dir, OUTCOME_NAME, outcome)
     return state, outcome
@@ -185,6 +190,15 @@ def chosen_settings(init: str, overrides: Mapping[str, Any]) -> FitSettings:
         return FitSettings.model_validate(default_settings(init).model_dump() | dict(overrides))
     except ValidationError as error:
         raise InputError(f"--set {first_fault(error)}") from error
+
+
+def not_above(chosen: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """Operating points that are no stricter than before.
+
+    A few dozen validation pictures say little about where a threshold must lie; what they suggest
+    may cost a defect that the running model finds, and that is the dearer mistake.
+    """
+    return {name: min(value, before.get(name, value)) for name, value in chosen.items()}
 
 
 def check_request(request: FitRequest) -> None:

@@ -116,6 +116,8 @@ class TerminalReporter:
 
     def progress(self, event: Event) -> None:
         """Move the bar and show the newest figures."""
+        if event.get("resumed"):
+            self.note(f"going on after step {event['step']}")
         if self._task is None:
             return
         self._facts |= {name: event[name] for name, _ in FACTS if name in event}

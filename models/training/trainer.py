@@ -147,6 +147,7 @@ class RankTrainer:
         newest = self._rank.agree(newest)
         if newest:
             self._replica.restore(newest)
+            self._progress.write(step=self._replica.step, resumed=True)
 
     def _train(self, batches: Any, validation: list[Sample]) -> None:  # noqa: ANN401 - an iterator
         steps = self._known_steps()
