@@ -31,6 +31,9 @@ from cloud.errors import CloudError
 PERIOD_S = 1.0
 NUM_RELEASES = 50
 NUM_ROLLOUTS = 20
+NUM_RUNS = 5
+RUNS_IN_PROGRESS = (RunState.QUEUED, RunState.RUNNING)
+SETBACKS = (RunState.REFUSED, RunState.FAILED)
 OPEN = ("running", "paused")
 """States of a rollout that goes on."""
 
@@ -56,7 +59,8 @@ def read_state(context: Context) -> ModelsState:
     """
     learning = context.learning
     releases = learning.registry.recent(limit=NUM_RELEASES)
-    newest = learning.retraining.recent(limit=1)
+    newest = learning.retraining.recent(limit=NUM_RUNS)
+    ended = next((run for run in newest if run.state not in RUNS_IN_PROGRESS), None)
     with context.database.read() as session:
         wanted = [release.run_id for release in releases if release.run_id]
         runs = session.scalars(select(TrainingRun).where(TrainingRun.run_id.in_(wanted))).all()
@@ -72,7 +76,7 @@ def read_state(context: Context) -> ModelsState:
         snapshots={snapshot.snapshot_id: snapshot for snapshot in snapshots},
         rollouts=learning.fleet.recent(limit=NUM_ROLLOUTS),
         cells=cells,
-        refused=next((run for run in newest if run.state is RunState.REFUSED), None),
+        refused=ended if ended and ended.state in SETBACKS else None,
     )
 
 

@@ -47,7 +47,7 @@ class ModelsState:
     """Newest first."""
     cells: Sequence[Cell]
     refused: TrainingRun | None
-    """The newest run, if a gate refused it."""
+    """The last run that ended, if a gate refused it or it failed."""
 
 
 def models_view(state: ModelsState) -> Json:
