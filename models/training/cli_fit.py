@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from models.training import cli_options as options
-from models.training.cli_session import open_session, reporting
+from models.training.cli_session import SPARK_LOG, open_session, reporting
 from models.training.errors import InputError
+from models.training.fit_settings import REPORT_NAME
 from models.training.reporting import Reporter
 
 # What a run keeps of its budget for export and evaluation: a quarter, within these.
@@ -118,6 +119,7 @@ def run(
             budget_s=None if steps else fit_budget_s(options.seconds(budget)),
             overrides=options.settings(setting or (), steps=steps, batch=batch, seed=seed),
             wishes=_wishes(input_size, width, levels, neck),
+            last_file=REPORT_NAME,
             resume=resume,
         )
         check_request(request)
@@ -169,7 +171,9 @@ def _finish(
     made = run_dir / "bundle.part"
     reporter.stage("export", "quantizing")
     pictures = release.choose_pictures(session, finished.state.snapshot_url)
-    facts = release.export_run(finished, made, pictures)
+    # TensorFlow and NNCF greet on the error stream when they are imported.
+    with spark_session.error_stream_to(run_dir / SPARK_LOG):
+        facts = release.export_run(finished, made, pictures)
     reporter.stage("evaluate", "measuring the INT8 model")
     judged, split = release.judge_candidate(
         session, finished, made, compare, parallelism=spark_session.total_slots(session)
@@ -177,7 +181,7 @@ def _finish(
     manifest = release.seal_bundle(made, facts, judged, pictures)
     release.put_in_place(made, bundle)
     report = release.report_of(finished, manifest, judged, split)
-    (run_dir / release.REPORT_NAME).write_text(json.dumps(report, indent=2) + "\n")
+    (run_dir / REPORT_NAME).write_text(json.dumps(report, indent=2) + "\n")
     maps = [f"INT8 mAP@0.5 {figure(report['candidate']['map50'])}"]
     maps += [f"{key} {figure(report[key]['map50'])}" for key in ("float", "running") if report[key]]
     reporter.done(

@@ -30,6 +30,7 @@ from models.training.fit_settings import (
     OUTCOME_NAME,
     PLAN_NAME,
     PROGRESS_NAME,
+    REPORT_NAME,
     RUN_NAME,
     WEIGHTS_NAME,
     FitOutcome,
@@ -69,6 +70,8 @@ class FitRequest:
         budget_s: wall time of the fit; None: the settings name the steps.
         overrides: fields of `FitSettings` that differ from the defaults for this init.
         wishes: about the detector's geometry; they do not count for a bundle.
+        last_file: what the run folder holds when all is done: the fit's outcome, or the report
+            of a run that goes on to make a bundle.
         resume: the caller insists on going on with an earlier run.
     """
 
@@ -80,6 +83,7 @@ class FitRequest:
     budget_s: float | None
     overrides: dict[str, Any]
     wishes: SpecWishes = field(default_factory=SpecWishes)
+    last_file: str = OUTCOME_NAME
     resume: bool = False
 
 
@@ -243,7 +247,7 @@ def open_run(request: FitRequest, state: RunState) -> bool:
     """
     run_dir = request.run_dir
     found = read_run_file(run_dir, RUN_NAME, RunState)
-    is_finished = (run_dir / OUTCOME_NAME).exists()
+    is_finished = (run_dir / request.last_file).exists()
     matches = found is not None and found.continues(state)
     if request.resume and not matches:
         what = "holds another run" if found else "holds no run"
@@ -251,7 +255,7 @@ def open_run(request: FitRequest, state: RunState) -> bool:
     if matches and (request.resume or not is_finished):
         return True
     try:
-        for name in (PLAN_NAME, PROGRESS_NAME, OUTCOME_NAME, WEIGHTS_NAME):
+        for name in (PLAN_NAME, PROGRESS_NAME, OUTCOME_NAME, WEIGHTS_NAME, REPORT_NAME):
             (run_dir / name).unlink(missing_ok=True)
         shutil.rmtree(run_dir / CHECKPOINT_FOLDER, ignore_errors=True)
         run_dir.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ PROGRESS_NAME = "progress.jsonl"
 CHECKPOINT_FOLDER = "checkpoints"
 WEIGHTS_NAME = "best.weights.h5"
 OUTCOME_NAME = "outcome.json"
+REPORT_NAME = "report.json"
 
 
 class FitSettings(Frozen):

@@ -32,7 +32,6 @@ NUM_CALIBRATION = 96
 NUM_GOLDEN = 4
 NUM_EXAMPLES = 6
 FLOAT_BUNDLE = "float_bundle"
-REPORT_NAME = "report.json"
 
 Precision = Literal["int8", "f32"]
 

@@ -1,6 +1,7 @@
 """What the command shows while it works: a bar for people, JSON lines for machines."""
 
 import json
+import os
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -83,7 +84,9 @@ class TerminalReporter:
     """A progress bar on a terminal; a line for each stage elsewhere."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        # A stream of its own: the process's may be sent to a log while others are noisy.
+        self._stream = os.fdopen(os.dup(2), "w")
+        console = Console(file=self._stream)
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -107,7 +110,7 @@ class TerminalReporter:
     def stage(self, name: str, text: str) -> None:
         """Begin a new line of the bar."""
         if self._bar.disable:
-            typer.echo(text, err=True)
+            self.note(text)
             return
         if self._task is not None:
             self._bar.remove_task(self._task)
@@ -133,7 +136,7 @@ class TerminalReporter:
 
     def note(self, text: str) -> None:
         """Print above the bar."""
-        self._bar.console.print(text, highlight=False)
+        self._bar.console.print(text, highlight=False, soft_wrap=True)
 
     def done(self, text: str, **facts: object) -> None:  # noqa: ARG002 - figures are for machines
         """Print the outcome on standard output."""
@@ -143,4 +146,4 @@ class TerminalReporter:
     def error(self, message: str) -> None:
         """Print the failure on the error stream."""
         self._bar.stop()
-        typer.echo(f"error: {message}", err=True)
+        typer.echo(f"error: {message}", file=self._stream)

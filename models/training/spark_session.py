@@ -63,7 +63,7 @@ def open_session(
     _bypass_proxies()
     _check_local_slots(master, min_slots)
     with tempfile.TemporaryDirectory(prefix="sightline-spark-") as folder:
-        with _error_stream_to(log):
+        with error_stream_to(log):
             session = _start(master, Path(folder))
         try:
             wait_for_slots(session, min_slots)
@@ -207,8 +207,8 @@ def _package_archive(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _error_stream_to(log: Path | None) -> Iterator[None]:
-    """Let processes that are started in the block inherit another error stream."""
+def error_stream_to(log: Path | None) -> Iterator[None]:
+    """Send the error stream of this process, and of those it starts, elsewhere in the block."""
     sys.stderr.flush()
     saved = os.dup(2)
     target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
