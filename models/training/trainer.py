@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from models.contract.bundle import CategoryKind
 from models.contract.snapshot import Split
 from models.training.augment import AugmentSettings
 from models.training.barrier import Rank
@@ -220,7 +221,14 @@ class RankTrainer:
         if (score or 0.0) >= self._best_map50:
             self._best_map50 = score or 0.0
             self._map50 = score
-            self._thresholds = choose_thresholds(truths, found, names) if truths else {}
+            defects = {
+                category.name
+                for category in self._state.categories
+                if category.kind is CategoryKind.DEFECT
+            }
+            self._thresholds = (
+                choose_thresholds(truths, found, names, defects=defects) if truths else {}
+            )
             self._replica.save_weights(self._run_dir / WEIGHTS_NAME)
 
     def _save_checkpoint(self) -> None:

@@ -51,3 +51,16 @@ def test_the_threshold_separates_hits_from_false_alarms() -> None:
     thresholds = choose_thresholds(truths, answers, CATEGORIES)
     assert 0.3 < thresholds["bolt"] <= 0.7
     assert set(thresholds) == set(CATEGORIES)
+
+
+def test_a_defect_is_rather_reported_too_often_than_missed() -> None:
+    truths = [truth(str(number), (BOX, "bolt")) for number in range(4)]
+    # The weakest of the true boxes scores less than the false alarms.
+    answers = [
+        found(str(number), (BOX, score, "bolt"), (FAR, 0.5, "bolt"))
+        for number, score in enumerate((0.9, 0.9, 0.9, 0.4))
+    ]
+    as_object = choose_thresholds(truths, answers, CATEGORIES)["bolt"]
+    as_defect = choose_thresholds(truths, answers, CATEGORIES, defects={"bolt"})["bolt"]
+    assert as_object > 0.5
+    assert as_defect <= 0.4
