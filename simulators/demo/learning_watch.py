@@ -129,7 +129,7 @@ class LearningWatch:
         if not stage:
             return
         if self._once(f"{run_id} {stage}"):
-            self._teller.say(f"retraining: {progress.get('message') or stage}")
+            self._teller.say(f"retraining: {progress.get('text') or stage}")
         if steps:
             quarter = QUARTERS * int(progress.get("step", 0)) // int(steps)
             if quarter and self._once(f"{run_id} {stage} {quarter}"):
