@@ -17,6 +17,8 @@ from simulators.terminal import stop_requested
 EXIT_UNMET = 1
 EXIT_INTERRUPTED = 130
 PHOTO_TIME_LIMIT_S = 30 * 60.0
+PHOTO_AUDIT_RATIO = 0.3
+"""A small album soon holds no surprise: without looking at good parts, few labels would come."""
 
 
 def demo(
@@ -87,7 +89,11 @@ def with_photographs(plan: DemoPlan, photographs: Photographs) -> DemoPlan:
         min_locked_images=5,
     )
     return replace(
-        plan, photographs=photographs, learning=learning, time_limit_s=PHOTO_TIME_LIMIT_S
+        plan,
+        photographs=photographs,
+        learning=learning,
+        audit_ratio=PHOTO_AUDIT_RATIO,
+        time_limit_s=PHOTO_TIME_LIMIT_S,
     )
 
 

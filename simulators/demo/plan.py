@@ -25,7 +25,7 @@ class Photographs:
     images: Path
     labels: Path
     defects: tuple[str, ...] = ()
-    base_ratio: float = 0.4
+    base_ratio: float = 0.5
     fit_budget: str = "3m"
 
 
@@ -91,6 +91,7 @@ class DemoPlan:
         emerging_from: The first part of the last cell that may have one.
         emerging_rate: Share of its parts with one from then on.
         found_downstream: Share of wrong verdicts that a later station finds and reports.
+        audit_ratio: Share of confident OKs that somebody looks at anyway.
         canary_parts: Parts that a new model must judge well on a cell.
         shadow_parts: Parts that it sees before, beside the running one.
         parts_after_swap: Parts of each cell on the new model before the turn is complete.
@@ -115,6 +116,7 @@ class DemoPlan:
     emerging_from: int = 35
     emerging_rate: float = 0.55
     found_downstream: float = 0.8
+    audit_ratio: float = 0.02
     canary_parts: int = 10
     shadow_parts: int = 3
     parts_after_swap: int = 10

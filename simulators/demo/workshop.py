@@ -208,6 +208,7 @@ class Workshop:
                 "max_per_hour": 3600,
                 "low_score": 0.35,
                 "band": 0.15,
+                "audit_ratio": self.plan.audit_ratio,
             },
             "http": {"port": self.ports[str(address)]},
         }
