@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
+from models.contract.snapshot import Split
 from models.training import cli_options as options
 from models.training.cli_session import SPARK_LOG, open_session, reporting
 from models.training.errors import InputError
 from models.training.fit_settings import REPORT_NAME
 from models.training.reporting import Reporter
 
-# What a run keeps of its budget for export and evaluation: a quarter, within these.
-RESERVE_RATIO = 0.25
+# What a run keeps of its budget for export and evaluation: a fifth, within these.
+RESERVE_RATIO = 0.2
 RESERVE_RANGE_S = (20.0, 150.0)
 
 
@@ -165,18 +166,25 @@ def _finish(
 ) -> None:
     """Everything after the fit."""
     from models.training import release_candidate as release
-    from models.training import spark_session
+    from models.training import snapshot_io, spark_session
 
     finished = release.read_run(run_dir)
     made = run_dir / "bundle.part"
     reporter.stage("export", "quantizing")
-    pictures = release.choose_pictures(session, finished.state.snapshot_url)
+    url = finished.state.snapshot_url
+    index = snapshot_io.read_index(session, url, Split)
+    pictures = release.choose_pictures(session, url, index)
     # TensorFlow and NNCF greet on the error stream when they are imported.
     with spark_session.error_stream_to(run_dir / SPARK_LOG):
         facts = release.export_run(finished, made, pictures)
     reporter.stage("evaluate", "measuring the INT8 model")
     judged, split = release.judge_candidate(
-        session, finished, made, compare, parallelism=spark_session.total_slots(session)
+        session,
+        finished,
+        made,
+        compare,
+        index=index,
+        parallelism=spark_session.total_slots(session),
     )
     manifest = release.seal_bundle(made, facts, judged, pictures)
     release.put_in_place(made, bundle)

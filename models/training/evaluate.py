@@ -24,7 +24,14 @@ from models.training.dataset_formats import LabelSet
 from models.training.errors import InputError, RunFailedError
 from models.training.metrics import Evaluation, Found, Truth, evaluate
 from models.training.pictures import decode
-from models.training.snapshot_io import dealt, placed_rows, plain_url, read_index, read_manifest
+from models.training.snapshot_io import (
+    IndexRow,
+    dealt,
+    placed_rows,
+    plain_url,
+    read_index,
+    read_manifest,
+)
 from models.training.spark_errors import one_line
 
 ANSWER_SQL = "bundle string, image_id string, problem string, latency_ms float, found string"
@@ -108,16 +115,20 @@ def labelled_pictures(
 
 
 def snapshot_pictures(
-    session: SparkSession, url: str, split: Split, categories: Sequence[str], *, parallelism: int
+    session: SparkSession,
+    url: str,
+    index: Sequence[IndexRow],
+    categories: Sequence[str],
+    *,
+    parallelism: int,
 ) -> PictureSet:
-    """Pictures of one split of a snapshot, numbered in order of their image_id.
+    """Some pictures of a snapshot, numbered in the order of ``index``.
 
     Raises:
-        InputError: the split is empty.
+        InputError: there are none.
     """
-    index = read_index(session, url, [split])
     if not index:
-        raise InputError(f"snapshot {url} has no {split.value} pictures to judge on")
+        raise InputError(f"snapshot {url} has no pictures to judge on")
     truths = tuple(
         Truth(
             row.image_id,
@@ -126,7 +137,7 @@ def snapshot_pictures(
         )
         for row in index
     )
-    places = dealt([row.image_id for row in index], split, parallelism)
+    places = dealt([row.image_id for row in index], index[0].split, parallelism)
     rows = placed_rows(session, url, places, parallelism)
     return PictureSet(
         rows.select("image_id", fn.lit("").alias("path"), "image"),
@@ -146,7 +157,8 @@ def split_pictures(session: SparkSession, url: str, split: str, *, parallelism: 
     if split not in list(Split):
         raise InputError(f"--split {split}: use train, val or locked")
     names = [category.name for category in read_manifest(url).categories]
-    return snapshot_pictures(session, url, Split(split), names, parallelism=parallelism)
+    index = read_index(session, url, [Split(split)])
+    return snapshot_pictures(session, url, index, names, parallelism=parallelism)
 
 
 def judge_bundles(pictures: PictureSet, bundles: Mapping[str, Path]) -> dict[str, Judgement]:

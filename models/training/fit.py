@@ -301,7 +301,7 @@ def _run_until_done(
 
 def _work(order: FitOrder) -> Any:  # noqa: ANN401 - a closure for Spark
     def work(rank: Rank, strategy: Any, batches: Iterable[pa.RecordBatch]) -> str:  # noqa: ANN401
-        return RankTrainer(order, rank, strategy).run(batches).model_dump_json()
+        return RankTrainer(order, rank, strategy, batches).run().model_dump_json()
 
     return work
 

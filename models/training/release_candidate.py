@@ -25,7 +25,7 @@ from models.training.fit_settings import (
     read_run_file,
 )
 from models.training.pictures import decode
-from models.training.snapshot_io import IndexRow, read_index, read_manifest, read_split
+from models.training.snapshot_io import IndexRow, read_split
 
 # Twice as many cost 7 s more and changed nothing that could be measured.
 NUM_CALIBRATION = 96
@@ -83,11 +83,10 @@ def check_bundle_dir(bundle_dir: Path) -> None:
         raise InputError(f"--bundle {bundle_dir} exists and is not a bundle: name another folder")
 
 
-def choose_pictures(session: SparkSession, url: str) -> ChosenPictures:
+def choose_pictures(session: SparkSession, url: str, index: Sequence[IndexRow]) -> ChosenPictures:
     """Fetch pictures to calibrate with, to hold golden, and for the card."""
     from models.training.export import choose_golden
 
-    index = read_index(session, url, [Split.TRAIN, Split.VAL])
     train = [row for row in index if row.split is Split.TRAIN]
     shown = [row for row in index if row.split is Split.VAL] or train
     calibration = spread(train, NUM_CALIBRATION)
@@ -166,6 +165,7 @@ def judge_candidate(
     bundle_dir: Path,
     compare: Path | None,
     *,
+    index: Sequence[IndexRow],
     parallelism: int,
 ) -> tuple[dict[str, Judgement], Split]:
     """Measure the INT8 bundle, the float one and the running one on the same pictures.
@@ -173,12 +173,15 @@ def judge_candidate(
     A snapshot without locked pictures is judged on its validation pictures, which the run has
     chosen its weights with: better than nothing, and the report says so.
     """
-    url = run.state.snapshot_url
-    counts = read_manifest(url).splits
-    locked = counts.get(Split.LOCKED)
-    split = Split.LOCKED if locked and locked.num_images else Split.VAL
+    split = Split.LOCKED if any(row.split is Split.LOCKED for row in index) else Split.VAL
     names = [category.name for category in run.state.categories]
-    pictures = snapshot_pictures(session, url, split, names, parallelism=parallelism)
+    pictures = snapshot_pictures(
+        session,
+        run.state.snapshot_url,
+        [row for row in index if row.split is split],
+        names,
+        parallelism=parallelism,
+    )
     bundles = {CANDIDATE: bundle_dir, FLOAT: run.run_dir / FLOAT_BUNDLE}
     if compare is not None:
         bundles[RUNNING] = compare

@@ -35,7 +35,7 @@ ROW_SQL = ", ".join(
     [f"{name} {_SQL_TYPES[kind]}" for name, kind in IMAGE_COLUMNS]
     + [f"annotations {ANNOTATIONS_SQL}"]
 )
-INDEX_COLUMNS = ("image_id", "file_name", "part_id", "source", "width", "height", "annotations")
+INDEX_COLUMNS = ("image_id", "part_id", "width", "height", "annotations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +106,17 @@ def read_split(session: SparkSession, url: str, split: Split) -> DataFrame:
 
 
 def read_index(session: SparkSession, url: str, splits: Iterable[Split]) -> list[IndexRow]:
-    """All rows of some splits without their pictures, ordered by split and image_id."""
-    rows: list[IndexRow] = []
-    for split in splits:
-        table = read_split(session, url, split).select(*INDEX_COLUMNS).orderBy("image_id")
-        rows += [index_row(row, split) for row in table.toArrow().to_pylist()]
-    return rows
+    """All rows of some splits without their pictures, ordered by image_id."""
+    tables = [
+        read_split(session, url, split)
+        .select(*INDEX_COLUMNS)
+        .withColumn("split", fn.lit(split.value))
+        for split in splits
+    ]
+    rows = reduce(DataFrame.union, tables).toArrow().to_pylist()
+    return sorted(
+        (index_row(row, Split(row["split"])) for row in rows), key=lambda row: row.image_id
+    )
 
 
 def index_row(row: Mapping[str, Any], split: Split) -> IndexRow:

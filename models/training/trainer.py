@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ KEPT_CHECKPOINTS = 2
 # The first steps are slower: TensorFlow traces, caches fill.
 FIRST_MEASURED_STEP = 4
 MEASURED_STEPS = 10
-# A plan is made anew at a validation if the fit would end this much too late.
-OVERRUN_RATIO = 1.1
+# A plan is made anew at a validation if what is left of it would miss the end by more than this.
+REPLAN_RATIO = 0.1
 REPORT_EVERY_S = 1.0
 UNPLANNED_STEPS = 2000
 
@@ -69,9 +70,19 @@ class FitOrder:
 class RankTrainer:
     """Trains a rank's copy of the network in step with the other ranks."""
 
-    def __init__(self, order: FitOrder, rank: Rank, strategy: Any) -> None:  # noqa: ANN401 - tf has no types
+    def __init__(
+        self,
+        order: FitOrder,
+        rank: Rank,
+        strategy: Any,  # noqa: ANN401 - tf has no types
+        batches: Iterable[pa.RecordBatch],
+    ) -> None:
         from models.training.replica import Replica
 
+        # Reading the rows and building the network take seconds each: side by side.
+        reader = ThreadPoolExecutor(1, thread_name_prefix="snapshot-reader")
+        self._reading = reader.submit(read_samples, batches, order.state.spec)
+        reader.shutdown(wait=False)
         self._order = order
         self._state = order.state
         self._settings = order.state.settings
@@ -87,13 +98,13 @@ class RankTrainer:
         self._map50: float | None = None
         self._clock = StepClock()
 
-    def run(self, batches: Iterable[pa.RecordBatch]) -> FitOutcome:
-        """Read this rank's rows and train to the end.
+    def run(self) -> FitOutcome:
+        """Train to the end.
 
         Raises:
             ValueError: a rank got no picture, or the ranks drifted apart.
         """
-        samples = read_samples(batches, self._state.spec)
+        samples = self._reading.result()
         self._check(samples)
         self._restore()
         source = self._source(samples[Split.TRAIN])
@@ -171,8 +182,8 @@ class RankTrainer:
             self._report(done, steps, loss)
             if steps is not None and done in judged:
                 self._judge(done, steps, validation)
-                steps = self._shortened(done, steps)
-                judged |= {steps}
+                steps = self._planned_again(done, steps)
+                judged = {step for step in self._judged_after(steps) if step > done}
             if time.monotonic() - saved_at > self._settings.checkpoint_every_s:
                 self._save_checkpoint()
                 saved_at = time.monotonic()
@@ -193,14 +204,14 @@ class RankTrainer:
             write_run_file(self._run_dir, PLAN_NAME, Plan(steps=steps))
         return steps
 
-    def _shortened(self, done: int, steps: int) -> int:
-        """The plan, or a shorter one where other work on this machine has slowed the fit down."""
+    def _planned_again(self, done: int, steps: int) -> int:
+        """The plan, or another one where the machine has become slower or faster since."""
         if self._order.deadline is None or self._settings.steps or done >= steps:
             return steps
         left = self._order.deadline - time.time()
-        too_late = self._clock.step_s * (steps - done) > max(left, 1.0) * OVERRUN_RATIO
-        shorter = max(done + 1, min(steps, plan_steps(done, self._clock.step_s, left)))
-        agreed = int(self._rank.agree(str(shorter if too_late else steps)))
+        possible = max(done + 1, plan_steps(done, self._clock.step_s, left))
+        is_off = abs(possible - steps) > (steps - done) * REPLAN_RATIO
+        agreed = int(self._rank.agree(str(possible if is_off else steps)))
         if agreed != steps and self._rank.is_chief:
             write_run_file(self._run_dir, PLAN_NAME, Plan(steps=agreed))
         return agreed
