@@ -1,16 +1,14 @@
 """``sightline-train``: pictures in, a measured model bundle out, all on Spark."""
 
 import json
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from models.training import cli_fit
 from models.training import cli_options as options
-from models.training.cli_session import open_session, reporting
+from models.training.cli_session import interruption, open_session, reporting
 from models.training.errors import InputError
 
 app = typer.Typer(
@@ -132,12 +130,8 @@ def write_json(path: Path, value: object) -> None:
 
 def main() -> None:
     """Entry point; the exit code says whose fault it was (2: the caller's, 1: ours)."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption.listen()
     app()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """What every command needs around its work: a session, a reporter, and an end in one line."""
 
+import logging
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
@@ -13,7 +17,6 @@ from models.training.errors import InputError, RunFailedError, TrainingError
 from models.training.reporting import JsonReporter, Reporter, TerminalReporter
 
 SPARK_LOG = "spark.log"
-INTERRUPTED = 130
 
 
 @contextmanager
@@ -32,7 +35,32 @@ def open_session(
         log = run_dir / SPARK_LOG
     reporter.stage("start", f"starting Spark on {master}")
     with spark_session.open_session(master, min_slots=workers or 1, log=log) as session:
+        # Spark has put its own handler in the place of ours.
+        interruption.listen()
         yield session
+
+
+class Interruption:
+    """Ctrl-C, or the end that a supervisor asks for: Java goes, and with it every worker."""
+
+    def __init__(self) -> None:
+        self.signal_number = 0
+
+    def listen(self) -> None:
+        """Take over both signals."""
+        signal.signal(signal.SIGINT, self._handle)
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature
+        self.signal_number = number
+        # What fails now fails because of the interruption; it is told in one line.
+        logging.disable(logging.CRITICAL)
+        if "models.training.spark_session" in sys.modules:
+            sys.modules["models.training.spark_session"].end_java()
+        raise KeyboardInterrupt
+
+
+interruption = Interruption()
 
 
 @contextmanager
@@ -43,15 +71,26 @@ def reporting(as_json: bool) -> Iterator[Reporter]:
     with make() as reporter:
         try:
             yield reporter
-        except TrainingError as error:
-            reporter.error(str(error))
-            raise typer.Exit(error.exit_code) from error
-        except ContractError as error:
-            reporter.error(str(error))
-            raise typer.Exit(InputError.exit_code) from error
-        except (OSError, ValueError) as error:
-            reporter.error((str(error).strip() or type(error).__name__).splitlines()[0])
-            raise typer.Exit(RunFailedError.exit_code) from error
-        except KeyboardInterrupt as error:
-            reporter.error("interrupted; the same command goes on from the last checkpoint")
-            raise typer.Exit(INTERRUPTED) from error
+        except (Exception, KeyboardInterrupt) as error:
+            message, exit_code = _in_one_line(error)
+            reporter.error(message)
+            raise typer.Exit(exit_code) from error
+
+
+def _in_one_line(error: BaseException) -> tuple[str, int]:
+    """What to say of a failure, and the exit code that goes with it.
+
+    Raises:
+        BaseException: the error itself, when it is none that was foreseen.
+    """
+    if interruption.signal_number or isinstance(error, KeyboardInterrupt):
+        number = interruption.signal_number or signal.SIGINT
+        return "interrupted; the same command goes on from the last checkpoint", 128 + number
+    if isinstance(error, TrainingError):
+        return str(error), error.exit_code
+    if isinstance(error, ContractError):
+        return str(error), InputError.exit_code
+    if isinstance(error, OSError | ValueError):
+        lines = str(error).strip().splitlines()
+        return (lines or [type(error).__name__])[0], RunFailedError.exit_code
+    raise error

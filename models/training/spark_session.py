@@ -221,11 +221,23 @@ def error_stream_to(log: Path | None) -> Iterator[None]:
         os.close(saved)
 
 
+def end_java() -> None:
+    """End Spark from a signal handler, whatever the main thread waits for.
+
+    Java's own shutdown stops the jobs and signs off from the cluster; every call that the main
+    thread has under way then fails. Calling Spark itself from here would not do: its connection
+    may be in the middle of another call.
+    """
+    gateway = SparkContext._gateway  # noqa: SLF001 - pyspark has no public way
+    if gateway is not None and gateway.proc.poll() is None:
+        gateway.proc.terminate()
+
+
 def _stop(session: SparkSession) -> None:
-    try:
+    # Java may be gone by now, which is all that is wanted.
+    with contextlib.suppress(Exception):
         session.stop()
-    finally:
-        _close_gateway()
+    _close_gateway()
 
 
 def _close_gateway() -> None:
@@ -234,7 +246,8 @@ def _close_gateway() -> None:
     if gateway is None:
         return
     process: subprocess.Popen[bytes] = gateway.proc
-    gateway.shutdown()
+    with contextlib.suppress(Exception):
+        gateway.shutdown()
     if process.stdin:
         # The launcher's Java ends when its standard input does.
         process.stdin.close()
