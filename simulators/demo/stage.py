@@ -78,6 +78,9 @@ class Stage:
         """
         threading.Thread(target=self._stop_tasks, name="stopper", daemon=True).start()
         workshop = self._workshop
+        if self._plan.photographs is not None:
+            budget = self._plan.photographs.fit_budget
+            self._teller.say(f"the baseline is fitted to the first photographs ({budget}, once)")
         bundle = self._world.first_bundle(self._supervisor, workshop)
         workshop.write_configuration(self._world.recipe, bundle)
         broker = workshop.broker_command()
