@@ -189,17 +189,22 @@ class Ingest:
         self._consumers: list[Consumer] = []
         self._threads: list[threading.Thread] = []
         self._failure: BaseException | None = None
+        # A group for each stream: iotcore deals a group's messages to all its members, whatever
+        # each has subscribed to.
         group = settings.group
         plan = {
             Stream.RECORDS: (
                 settings.queue_messages,
                 [
-                    every_cell(Channel.EVENT, group=group),
+                    every_cell(Channel.EVENT, group=f"{group}-records"),
                     every_cell(Channel.STATE),
                     every_cell(Channel.REPORTED),
                 ],
             ),
-            Stream.IMAGES: (settings.queue_images, [every_cell(Channel.IMAGE, group=group)]),
+            Stream.IMAGES: (
+                settings.queue_images,
+                [every_cell(Channel.IMAGE, group=f"{group}-images")],
+            ),
         }
         for stream, (capacity, topics) in plan.items():
             link = BrokerLink(
