@@ -63,7 +63,11 @@ def test_loop_turns_once_and_loses_nothing_when_ingest_and_broker_are_killed(
         bundle=BASELINE,
         cadence_s=0.5,
         emerging_from=3,
-        canary_parts=4,
+        # Few bad parts: a model that learned for four steps must not look, to the canary window
+        # of a few parts, like one that rejects everything.
+        known_rate=0.1,
+        emerging_rate=0.3,
+        canary_parts=6,
         shadow_parts=2,
         parts_after_swap=3,
         time_limit_s=420.0,
