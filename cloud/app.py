@@ -16,6 +16,7 @@ from cloud.api.context import Context
 from cloud.api.guard import Guard
 from cloud.api.tuf import mount_repository
 from cloud.auth import Accounts, AttemptLimit
+from cloud.contradictions import Contradictions
 from cloud.db.migration import check_current
 from cloud.db.session import Database
 from cloud.db.tables import User
@@ -37,6 +38,7 @@ def build_context(settings: Settings) -> Context:
     """
     database = Database(settings.database.url, pool_size=settings.database.pool_size)
     images = ImageStore(settings.storage.url, min_free_bytes=settings.storage.min_free_bytes)
+    learning = LearningServices(settings, database, images)
     return Context(
         settings=settings,
         database=database,
@@ -48,7 +50,8 @@ def build_context(settings: Settings) -> Context:
         ),
         sign_ins=AttemptLimit(settings.auth.login_attempts_per_minute),
         metrics=ServeMetrics(database),
-        learning=LearningServices(settings, database, images),
+        learning=learning,
+        contradictions=Contradictions(database, learning.publish),
     )
 
 

@@ -8,6 +8,7 @@ from cloud.api import (
     audit,
     categories,
     cells,
+    contradictions,
     dead_letters,
     health,
     images,
@@ -25,6 +26,7 @@ from cloud.api.problems import Problem, install_problems
 ROUTERS = (
     cells.router,
     results.router,
+    contradictions.router,
     images.router,
     statistics.router,
     review.router,

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from cloud.auth import COOKIE, Accounts, AttemptLimit, Identity
+from cloud.contradictions import Contradictions
 from cloud.db.session import Database
 from cloud.db.tables import Role
 from cloud.errors import NotAllowedError
@@ -27,6 +28,7 @@ class Context:
     sign_ins: AttemptLimit
     metrics: ServeMetrics
     learning: LearningServices
+    contradictions: Contradictions
 
 
 def get_context(request: Request) -> Context:

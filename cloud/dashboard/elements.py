@@ -86,14 +86,13 @@ class CellCard(Element, component="static/cell_card.js"):
         *,
         server_ms: float,
         may_report: bool,
-        on_report: Callable[[Json], Any],
+        on_said: Callable[[Json], Any],
         on_open: Callable[[str], Any],
     ) -> None:
         super().__init__()
         self._props.update(cell=cell, server_ms=server_ms, may_report=may_report)
         self._cell = cell
-
-        self.on("report", lambda event: on_report(event.args))
+        self.on("said", lambda event: on_said(event.args))
         self.on("open", lambda event: on_open(str(event.args)))
 
     def show(self, cell: Json, *, server_ms: float) -> None:
@@ -103,6 +102,16 @@ class CellCard(Element, component="static/cell_card.js"):
         self._cell = cell
         self._props.update(cell=cell, server_ms=server_ms)
         self.update()
+
+
+class ContradictButton(Element, component="static/contradict_button.js"):
+    """One tap that says a verdict was wrong; the browser asks the API and tells the answer."""
+
+    def __init__(self, kind: str, result_id: str, *, on_said: Callable[[Json], Any]) -> None:
+        super().__init__()
+        words = {"false_reject": "False reject", "missed_defect": "Missed defect"}[kind]
+        self._props.update(kind=kind, words=words, result_id=result_id)
+        self.on("said", lambda event: on_said(event.args))
 
 
 class ResultsTable(Element, component="static/results_table.js"):

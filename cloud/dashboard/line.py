@@ -1,15 +1,13 @@
 """`/`: every cell at a glance, for the people beside the machines."""
 
 from asyncio import to_thread
-from uuid import UUID
 
 from fastapi import Request
 from nicegui import ui
 
 from cloud.auth import Identity
 from cloud.dashboard import queries, wording
-from cloud.dashboard.actions import Contradictions
-from cloud.dashboard.elements import CellCard, Picture
+from cloud.dashboard.elements import CellCard, ContradictButton, Picture
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.legend import Legend, read_legend
@@ -18,7 +16,6 @@ from cloud.dashboard.line_view import Json, are_all_silent, cell_card, summary
 from cloud.dashboard.links import part_url
 from cloud.dashboard.pieces import empty, verdict_text
 from cloud.db.tables import Role
-from cloud.errors import CloudError
 
 PERIOD_S = 0.5
 LEGEND_PERIOD_S = 10.0
@@ -32,7 +29,7 @@ TILES = (
 )
 
 
-def install(frame: Frame, contradictions: Contradictions) -> None:
+def install(frame: Frame) -> None:
     """Register the page."""
     database = frame.context.database
     monitor = LineMonitor(database)
@@ -47,7 +44,7 @@ def install(frame: Frame, contradictions: Contradictions) -> None:
 
     def build(request: Request, identity: Identity) -> None:
         with frame.page(request, identity, title="Line", current="/"):
-            page = LinePage(frame, contradictions, identity, legends)
+            page = LinePage(frame, identity, legends)
         feed.follow(lambda value: page.show(*value))
         legends.follow(lambda _: None)
 
@@ -57,16 +54,9 @@ def install(frame: Frame, contradictions: Contradictions) -> None:
 class LinePage:
     """The page in one browser."""
 
-    def __init__(
-        self,
-        frame: Frame,
-        contradictions: Contradictions,
-        identity: Identity,
-        legends: Feed[Legend],
-    ) -> None:
+    def __init__(self, frame: Frame, identity: Identity, legends: Feed[Legend]) -> None:
         self._frame = frame
         self._legends = legends
-        self._contradictions = contradictions
         self._identity = identity
         self._cards: dict[str, CellCard] = {}
         self._tiles: dict[str, ui.label] = {}
@@ -121,7 +111,7 @@ class LinePage:
                     card,
                     server_ms=server_ms,
                     may_report=self._identity.may(Role.OPERATOR),
-                    on_report=self._report,
+                    on_said=_tell,
                     on_open=self._open,
                 )
             if not cards:
@@ -132,19 +122,6 @@ class LinePage:
                         "It appears here with its first heartbeat.",
                         code="sightline-edge run --config edge.toml",
                     )
-
-    async def _report(self, target: Json) -> None:
-        try:
-            text = await to_thread(
-                self._contradictions.report,
-                UUID(str(target["result_id"])),
-                kind=str(target["kind"]),
-                actor=self._identity.name,
-            )
-        except CloudError as error:
-            ui.notify(wording.sentence(str(error)), type="negative")
-            return
-        ui.notify(text, type="positive", timeout=6000)
 
     async def _open(self, result_id: str) -> None:
         found = await to_thread(
@@ -178,18 +155,20 @@ class LinePage:
         with ui.element("div").classes("sl-row"):
             kind = {"ok": "missed_defect", "not_ok": "false_reject"}.get(found["verdict"])
             if kind is not None and self._identity.may(Role.OPERATOR):
-                button = ui.element("button").classes("sl-button sl-button--primary")
-                target = {"kind": kind, "result_id": found["result_id"]}
 
-                async def report() -> None:
+                def said(answer: Json) -> None:
                     dialog.close()
-                    await self._report(target)
+                    _tell(answer)
 
-                button.on("click", report)
-                with button:
-                    ui.label(wording.sentence(wording.plain(kind)))
+                ContradictButton(kind, found["result_id"], on_said=said)
             with ui.element("button").classes("sl-button sl-push").on("click", dialog.close):
                 ui.label("Close")
+
+
+def _tell(answer: Json) -> None:
+    """Say what the API answered."""
+    text = wording.sentence(str(answer.get("text", "")))
+    ui.notify(text, type="positive" if answer.get("ok") else "negative", timeout=6000)
 
 
 def _figure(key: str, value: float | None) -> str:

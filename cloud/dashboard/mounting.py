@@ -6,7 +6,6 @@ from nicegui import ui
 
 from cloud.api.context import Context
 from cloud.dashboard import line, login, models, part, results, review, training
-from cloud.dashboard.actions import Contradictions
 from cloud.dashboard.elements import STATIC
 from cloud.dashboard.frame import STATIC_URL, Frame
 from cloud.dashboard.thumbnails import Thumbnails
@@ -18,12 +17,11 @@ YEAR_S = 365 * 24 * 3600
 def install(app: FastAPI, context: Context) -> None:
     """Register every page and put NiceGUI below the application."""
     frame = Frame(context)
-    contradictions = Contradictions(context.database, context.learning.publish)
     # File names carry a hash of their content.
     nicegui_app.add_static_files(STATIC_URL, STATIC, max_cache_age=YEAR_S)
     Thumbnails(context).install(app)
     login.install(frame)
-    line.install(frame, contradictions)
+    line.install(frame)
     results.install(frame)
     part.install(frame)
     review.install(frame)

@@ -198,6 +198,20 @@ def test_a_part_is_traced_with_its_pictures_labels_and_later_findings(world: Wor
     assert client.get(f"/v1/results/{UUID(int=seq)}").json()["part_id"] == "P1"
 
 
+def test_a_contradicted_verdict_goes_back_into_review_and_into_the_log(world: World) -> None:
+    seq = world.inspect("P1", Verdict.NOT_OK, HardReason.REJECT, category="scratch")
+    path = f"/v1/results/{UUID(int=seq)}/contradiction"
+    assert world.client().post(path, json={"kind": "false_reject"}).status_code == 403
+    operator = world.client(Role.OPERATOR)
+    noted = operator.post(path, json={"kind": "false_reject"}).json()
+    assert (noted["part_id"], noted["has_picture"], noted["is_told"]) == ("P1", True, False)
+    image = operator.get("/v1/parts/P1").json()["images"][0]
+    assert (image["status"], image["hard_reasons"]) == ("pending", ["reject", "contradiction"])
+    assert operator.post(path, json={"kind": "missed_defect"}).status_code == 409
+    [entry] = world.client(Role.ADMIN).get("/v1/audit?action=contradict result").json()["items"]
+    assert (entry["actor"], entry["details"]["kind"]) == ("operator", "false_reject")
+
+
 def test_figures_agree_with_a_count_by_hand(world: World) -> None:
     with world.context.database.write() as session:
         for position, name in enumerate(["bolt", "scratch"]):

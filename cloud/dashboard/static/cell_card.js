@@ -1,10 +1,12 @@
 // One cell on the Line page: what it said about the last part, and what an operator can do about it.
-import { SlPicture, VERDICT_WORDS, agoText, ageText, syncClock, useClock } from "sightline-ui";
+import { SlPicture, VERDICT_WORDS, agoText, ageText, contradict, syncClock, useClock } from "sightline-ui";
 
 export default {
   components: { SlPicture },
   props: { cell: Object, server_ms: Number, may_report: Boolean },
+  emits: ["said", "open"],
   setup: () => useClock(),
+  data: () => ({ noted: [] }),
   created() { syncClock(this.server_ms); },
   watch: { server_ms(value) { syncClock(value); } },
   computed: {
@@ -29,7 +31,14 @@ export default {
     percent: (ratio) => (ratio == null ? "–" : `${(100 * ratio).toFixed(1)} %`),
     ms: (value) => (value == null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`),
     count: (value) => value.toLocaleString("en-US").replaceAll(",", "\u202f"),
-    report(kind, target) { if (target) this.$emit("report", { kind, result_id: target.result_id, part_id: target.part_id }); },
+    isNoted(target) { return Boolean(target) && this.noted.includes(target.result_id); },
+    async report(kind, target) {
+      if (!target || this.isNoted(target)) return;
+      this.noted = [...this.noted.slice(-19), target.result_id];
+      const answer = await contradict(target.result_id, kind);
+      if (!answer.ok) this.noted = this.noted.filter((id) => id !== target.result_id);
+      this.$emit("said", answer);
+    },
   },
   template: `
     <article class="sl-panel sl-cell" :class="state && 'sl-cell--' + state" :data-cell="cell.cell">
@@ -58,11 +67,11 @@ export default {
           <span v-else class="sl-verdict__reasons">Parts show here as soon as the PLC triggers the cell.</span>
         </section>
         <div class="sl-cell__actions" v-if="may_report">
-          <button class="sl-button sl-tap" :disabled="!cell.last_reject" :title="cell.last_reject && cell.last_reject.part_id + ' was rejected, but it is good'" @click="report('false_reject', cell.last_reject)">
-            False reject<small>{{ cell.last_reject ? cell.last_reject.part_id : "no reject yet" }}</small>
+          <button class="sl-button sl-tap" :disabled="!cell.last_reject || isNoted(cell.last_reject)" :title="cell.last_reject && cell.last_reject.part_id + ' was rejected, but it is good'" @click="report('false_reject', cell.last_reject)">
+            False reject<small>{{ !cell.last_reject ? "no reject yet" : isNoted(cell.last_reject) ? cell.last_reject.part_id + " noted" : cell.last_reject.part_id }}</small>
           </button>
-          <button class="sl-button sl-tap" :disabled="!cell.last_ok" :title="cell.last_ok && cell.last_ok.part_id + ' was passed, but it is bad'" @click="report('missed_defect', cell.last_ok)">
-            Missed defect<small>{{ cell.last_ok ? cell.last_ok.part_id : "no OK part yet" }}</small>
+          <button class="sl-button sl-tap" :disabled="!cell.last_ok || isNoted(cell.last_ok)" :title="cell.last_ok && cell.last_ok.part_id + ' was passed, but it is bad'" @click="report('missed_defect', cell.last_ok)">
+            Missed defect<small>{{ !cell.last_ok ? "no OK part yet" : isNoted(cell.last_ok) ? cell.last_ok.part_id + " noted" : cell.last_ok.part_id }}</small>
           </button>
         </div>
         </div>

@@ -3,6 +3,24 @@ import { ref, onMounted, onUnmounted } from "vue";
 
 export const VERDICT_WORDS = { ok: "OK", not_ok: "NOT_OK", not_decidable: "NOT_DECIDABLE" };
 
+/** Ask the API as the person who is signed in; never throws: {ok, text, ...answer}. */
+export async function askApi(method, path, body) {
+  try {
+    const answer = await fetch(path, {
+      method, headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const document = await answer.json().catch(() => ({}));
+    if (answer.ok) return { ok: true, text: "", ...document };
+    return { ok: false, text: document.detail || `The server answered ${answer.status}.` };
+  } catch {
+    return { ok: false, text: "The server cannot be reached: nothing was noted." };
+  }
+}
+
+/** Say that a verdict was wrong. */
+export const contradict = (resultId, kind) => askApi("POST", `/v1/results/${resultId}/contradiction`, { kind });
+
 /** Hues that stay apart for colour-blind eyes too (after Okabe and Ito), dark enough for white text. */
 export const CATEGORY_COLOURS = [
   "#0072b2", "#b5480f", "#00805f", "#a3427f", "#7a6a00",

@@ -1,25 +1,49 @@
-"""What an operator says at the line, brought to where it counts."""
+"""What a person at the line says against a verdict, brought to where it counts."""
 
-import logging
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import select
 
 from cloud import audit
 from cloud.db.session import Database
 from cloud.db.tables import Image, Result, ReviewStatus
-from cloud.errors import NotFoundError
+from cloud.errors import ConflictError, NotFoundError
 from cloud.results import find_result
 from models.contract.messages import Command, CommandKind, HardReason, Verdict
 from models.contract.topics import CellAddress, Channel
 
-log = logging.getLogger(__name__)
-
 Publish = Callable[[str, bytes], bool]
 
-ACTUAL = {"false_reject": Verdict.OK, "missed_defect": Verdict.NOT_OK}
-"""What the part really is, by what the operator says about its verdict."""
+
+class Mistake(StrEnum):
+    """In which way a verdict was wrong."""
+
+    FALSE_REJECT = "false_reject"
+    MISSED_DEFECT = "missed_defect"
+
+
+ACTUAL = {Mistake.FALSE_REJECT: Verdict.OK, Mistake.MISSED_DEFECT: Verdict.NOT_OK}
+"""What the part really is, by what is said about its verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What became of a contradiction.
+
+    Attributes:
+        part_id: The part that was judged wrongly.
+        has_picture: Its picture is here and waits for review again.
+        is_told: The cell was told; where it still has the picture, it sends it.
+        text: The same in a sentence for the person.
+    """
+
+    part_id: str
+    has_picture: bool
+    is_told: bool
+    text: str
 
 
 class Contradictions:
@@ -37,22 +61,20 @@ class Contradictions:
         self._database = database
         self._publish = publish
 
-    def report(self, result_id: uuid.UUID, *, kind: str, actor: str) -> str:
-        """Take it down; gives a sentence for the person. Blocks: call it in a worker thread.
-
-        Args:
-            result_id: The result that is wrong.
-            kind: ``false_reject`` or ``missed_defect``.
-            actor: Who says so.
+    def report(self, result_id: uuid.UUID, mistake: Mistake, *, actor: str) -> Noted:
+        """Take it down. Blocks: call it in a worker thread.
 
         Raises:
             NotFoundError: there is no such result.
+            ConflictError: the verdict already is what the person says.
         """
-        actual = ACTUAL[kind]
+        actual = ACTUAL[mistake]
         with self._database.write() as session:
             result = find_result(session, result_id)
             if result is None:
                 raise NotFoundError("result", result_id)
+            if result.verdict is actual:
+                raise ConflictError(f"{result.part_id} was judged {actual.upper()} already")
             has_picture = False
             for image in session.scalars(select(Image).where(Image.result_id == result_id)):
                 has_picture = True
@@ -62,17 +84,13 @@ class Contradictions:
                 actor,
                 "contradict result",
                 result_id,
-                kind=kind,
+                kind=mistake,
                 part_id=result.part_id,
                 said=result.verdict.value,
             )
         is_told = self._tell_cell(result, actual)
-        what = f"{result.part_id} is noted as {kind.replace('_', ' ')}."
-        if has_picture:
-            return f"{what} Its picture waits for review."
-        if is_told:
-            return f"{what} The cell was asked for its picture."
-        return f"{what} Its picture was not sent to the cloud, so there is nothing to label."
+        text = _sentence(result.part_id, mistake, has_picture=has_picture, is_told=is_told)
+        return Noted(result.part_id, has_picture, is_told, text)
 
     def _tell_cell(self, result: Result, actual: Verdict) -> bool:
         command = Command(
@@ -83,6 +101,15 @@ class Contradictions:
         )
         topic = CellAddress.parse(result.cell).topic(Channel.CLOUD_COMMAND)
         return self._publish(topic, command.to_bytes())
+
+
+def _sentence(part_id: str, mistake: Mistake, *, has_picture: bool, is_told: bool) -> str:
+    what = f"{part_id} is noted as {mistake.replace('_', ' ')}."
+    if has_picture:
+        return f"{what} Its picture waits for review."
+    if is_told:
+        return f"{what} The cell was asked for its picture."
+    return f"{what} Its picture was not sent to the cloud, so there is nothing to label."
 
 
 def _ask_for_a_look(image: Image) -> None:
