@@ -1,6 +1,6 @@
 """Label files of other tools for the commands: a fault in one is the caller's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from models.contract import label_formats
@@ -10,6 +10,7 @@ from models.contract.label_formats import (
     LabelSet,
     Refusal,
     kind_of,
+    only_categories,
 )
 from models.contract.model import ContractError
 from models.training.errors import InputError
@@ -23,13 +24,17 @@ def read_labels(
     *,
     objects: Iterable[str] = (),
     defects: Iterable[str] = (),
+    categories: Sequence[str] = (),
 ) -> LabelSet:
     """Read a label file or folder, as `models.contract.label_formats.read_labels` does.
+
+    With ``categories``, boxes of all others are refused.
 
     Raises:
         InputError: the file is missing or is not in this format.
     """
     try:
-        return label_formats.read_labels(labels_format, labels, objects=objects, defects=defects)
+        found = label_formats.read_labels(labels_format, labels, objects=objects, defects=defects)
+        return only_categories(found, categories, labels) if categories else found
     except ContractError as error:
         raise InputError(str(error)) from error

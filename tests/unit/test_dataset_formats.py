@@ -121,3 +121,62 @@ def test_voc_corners_become_width_and_height(tmp_path: Path) -> None:
     labels = read_labels("voc", tmp_path)
     assert labels.pictures[0].annotations == (Annotation("bolt", 3, 4, 10, 20),)
     assert [refusal.reason for refusal in labels.refused] == ["no box", "broken label file"]
+
+
+def test_voc_takes_any_path_for_the_name_and_keeps_the_size_drawn_on(tmp_path: Path) -> None:
+    size = "<size><width>60</width><height>40</height></size>"
+    drawn = VOC.replace("a.jpg</filename>", rf"C:\pictures\a.jpg</filename>{size}")
+    (tmp_path / "a.xml").write_text(drawn)
+    (tmp_path / "b.xml").write_text(VOC.replace("<filename>a.jpg</filename>", ""))
+    first, second = read_labels("voc", tmp_path).pictures
+    assert (first.file_name, first.stem, first.size) == ("a.jpg", "a", (60, 40))
+    assert (second.file_name, second.size) == ("b.jpg", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("train: ../x\nnames: ['bolt', \"dent\"]\nnc: 2\n", id="list"),
+        pytest.param("names:\n  0: bolt\n  1: dent  # deep\nnc: 2\n", id="numbered"),
+        pytest.param("nc: 2\nnames:\n- bolt\n- dent\n", id="below one another"),
+        pytest.param("names: {0: bolt, 1: dent}\n", id="numbered in a line"),
+    ],
+)
+def test_yolo_takes_its_class_names_from_a_data_yaml(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "labels" / "train"
+    folder.mkdir(parents=True)
+    (tmp_path / "data.yaml").write_text(text)
+    (folder / "a.txt").write_text(
+        "1 0.5 0.5 0.2 0.4 0.9\n0 0.25 0.25 0.5 0.25 0.5 0.75\n1 0.5 0.5\n"
+    )
+    labels = read_labels("yolo", folder)
+    assert [category.name for category in labels.categories] == ["bolt", "dent"]
+    (picture,) = labels.pictures
+    assert picture.annotations == (
+        Annotation("dent", 0.4, 0.3, 0.2, 0.4),
+        Annotation("bolt", 0.25, 0.25, 0.25, 0.5),
+    )
+    assert [refusal.reason for refusal in labels.refused] == ["no box"]
+
+
+def test_boxes_of_categories_that_nobody_asked_for_are_listed(tmp_path: Path) -> None:
+    labels = read_labels("coco", coco_file(tmp_path, COCO), categories=["dent"])
+    assert [category.name for category in labels.categories] == ["dent"]
+    assert labels.refused[-1].item == "bolt in line1/a.jpg"
+    assert labels.pictures[0].annotations == ()
+
+
+def test_one_annotation_without_sense_does_not_spoil_a_coco_file(tmp_path: Path) -> None:
+    odd = [
+        *("text", {"id": 8, "image_id": [7], "category_id": 3}),
+        {"id": 9, "image_id": 7, "category_id": 3, "bbox": ["a", 1, 2, 3]},
+    ]
+    labels = read_labels(
+        "coco", coco_file(tmp_path, COCO | {"annotations": COCO["annotations"] + odd})
+    )
+    assert [refusal.reason for refusal in labels.refused[-3:]] == [
+        "no box",
+        "unknown picture",
+        "no box",
+    ]
+    assert labels.refused[-1].item == "annotation 9 of line1/a.jpg"
