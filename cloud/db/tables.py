@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Identity, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from cloud.db import review_tables  # noqa: F401 - part of the same database
 from cloud.db.types import Base, BigId
 from models.contract.bundle import CategoryKind
 from models.contract.messages import FollowMode, ReasonCode, ResultState, Verdict
@@ -22,9 +23,13 @@ PERSON = String(64)
 
 
 class ReviewStatus(StrEnum):
-    """What a person has done with a picture."""
+    """What people have done with a picture; only ``labelled`` and ``rejected`` count."""
 
     PENDING = "pending"
+    SECOND_LOOK = "second_look"
+    """Somebody has labelled it; the policy wants somebody else's look too."""
+    DISPUTED = "disputed"
+    """Two looks disagree: an arbiter decides."""
     LABELLED = "labelled"
     REJECTED = "rejected"
 

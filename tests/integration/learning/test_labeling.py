@@ -72,7 +72,7 @@ def test_each_change_is_a_revision_and_the_newest_is_in_force(
     assert (saved.image.revision, saved.image.status) == (1, ReviewStatus.LABELLED)
     labeling.save(sha256, decision=ReviewStatus.REJECTED, boxes=[], reviewer="ben", revision=1)
     assert [row.reviewer for row in labeling.history(sha256)] == ["ben", "anna"]
-    assert labeling.counts() == {"pending": 0, "labelled": 0, "rejected": 1}
+    assert {name: count for name, count in labeling.counts().items() if count} == {"rejected": 1}
     actions = [entry.action for entry in list_entries(database, limit=9, subject=sha256)]
     assert actions == ["reject image", "label image"]
 

@@ -1,0 +1,144 @@
+"""Drift of each cell, out of what it sent: the time since its model came against the present."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cloud.db.review_tables import Likeness
+from cloud.db.session import Database
+from cloud.db.tables import Cell, Release, Result
+from cloud.drift import DriftLevel, Shift, shift_of_numbers, shift_of_words, worst
+
+NUM_REFERENCE = 1_000
+"""Records right after the model came: that is what it was judged good on."""
+NUM_CURRENT = 400
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class CellDrift:
+    """How far one cell has drifted since its model came."""
+
+    cell: str
+    bundle_id: str | None
+    since: datetime | None
+    """When the model that it runs was first seen there, as far as the records tell."""
+    shifts: tuple[Shift, ...]
+
+    @property
+    def level(self) -> DriftLevel:
+        """The worst of its shifts."""
+        return worst(self.shifts)
+
+    @property
+    def reason(self) -> str:
+        """What moved, for people; empty when nothing did."""
+        moved = [
+            f"{shift.name} (PSI {shift.psi:.2f})"
+            for shift in self.shifts
+            if shift.level is DriftLevel.ALARM
+        ]
+        return f"{self.cell}: {', '.join(moved)}" if moved else ""
+
+
+class DriftWatch:
+    """Reads a bounded sample of each cell's records, however many there are.
+
+    Args:
+        database: Holds results and likenesses.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def cells(self) -> list[CellDrift]:
+        """Drift of every cell, by its name."""
+        with self._database.read() as session:
+            cells = session.scalars(select(Cell.cell).order_by(Cell.cell)).all()
+            return [_cell_drift(session, cell) for cell in cells]
+
+    def alarms(self) -> list[CellDrift]:
+        """Only the cells that drifted beyond doubt."""
+        return [drift for drift in self.cells() if drift.level is DriftLevel.ALARM]
+
+
+def _cell_drift(session: Session, cell: str) -> CellDrift:
+    newest = (
+        select(Result.created_at, Result.bundle_id, Result.detections)
+        .where(Result.cell == cell)
+        .order_by(Result.created_at.desc(), Result.id.desc())
+        .limit(NUM_CURRENT)
+    )
+    rows = session.execute(newest).all()
+    bundle_id = rows[0].bundle_id if rows else None
+    current = [row for row in rows if row.bundle_id == bundle_id]
+    if bundle_id is None or not current:
+        return CellDrift(cell, bundle_id, None, ())
+    approved = select(Release.created_at).where(Release.bundle_id == bundle_id)
+    released_at = session.scalars(approved.order_by(Release.release).limit(1)).one_or_none()
+    oldest = (
+        select(Result.created_at, Result.bundle_id, Result.detections)
+        .where(
+            Result.cell == cell,
+            Result.created_at < current[-1].created_at,
+            Result.bundle_id == bundle_id,
+        )
+        .order_by(Result.created_at, Result.id)
+        .limit(NUM_REFERENCE)
+    )
+    if released_at is not None:  # where the index can begin
+        oldest = oldest.where(Result.created_at >= released_at)
+    reference = session.execute(oldest).all()
+    since = reference[0].created_at if reference else current[-1].created_at
+    return CellDrift(
+        cell,
+        bundle_id,
+        since,
+        (
+            shift_of_numbers("score", _scores(reference), _scores(current)),
+            shift_of_words("class", _classes(reference), _classes(current)),
+            *_exposure(session, cell, since),
+        ),
+    )
+
+
+def _scores(rows: Sequence[Any]) -> list[float]:
+    return [float(found["score"]) for row in rows for found in row.detections]
+
+
+def _classes(rows: Sequence[Any]) -> list[str]:
+    return [
+        word
+        for row in rows
+        for word in ([found["category"] for found in row.detections] or [NOTHING])
+    ]
+
+
+def _exposure(session: Session, cell: str, since: datetime) -> tuple[Shift, Shift]:
+    """Brightness and sharpness of the pictures that the cell sent."""
+    columns = select(Likeness.brightness, Likeness.sharpness, Likeness.created_at)
+    of_cell = columns.where(Likeness.cell == cell, Likeness.created_at >= since)
+    newest = session.execute(
+        of_cell.order_by(Likeness.created_at.desc()).limit(NUM_CURRENT // 2)
+    ).all()
+    oldest = (
+        session.execute(
+            of_cell.where(Likeness.created_at < newest[-1].created_at)
+            .order_by(Likeness.created_at)
+            .limit(NUM_REFERENCE)
+        ).all()
+        if newest
+        else []
+    )
+    return (
+        shift_of_numbers(
+            "brightness", [row.brightness for row in oldest], [row.brightness for row in newest]
+        ),
+        shift_of_numbers(
+            "sharpness", [row.sharpness for row in oldest], [row.sharpness for row in newest]
+        ),
+    )
