@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeGuard
+from typing import Any
 
 from models.contract.labels import (
     Annotation,
@@ -61,9 +61,10 @@ def _box(entry: Any, files: Mapping[int, str], names: Mapping[int, str]) -> Anno
     """An annotation's box, or why it cannot be used."""
     if not isinstance(entry, dict):
         return "no box"
-    if not _knows(files, entry.get("image_id")):
+    if _named(files, entry.get("image_id")) is None:
         return "unknown picture"
-    if not _knows(names, entry.get("category_id")):
+    category = _named(names, entry.get("category_id"))
+    if category is None:
         return "unknown category"
     if entry.get("iscrowd"):
         return "crowd region"
@@ -71,18 +72,18 @@ def _box(entry: Any, files: Mapping[int, str], names: Mapping[int, str]) -> Anno
         x, y, width, height = (float(value) for value in entry["bbox"])
     except (KeyError, TypeError, ValueError):
         return "no box"
-    return Annotation(names[entry["category_id"]], x, y, width, height)
+    return Annotation(category, x, y, width, height)
 
 
-def _knows(known: Mapping[int, object], number: object) -> TypeGuard[int]:
-    return isinstance(number, int) and number in known
+def _named(names: Mapping[int, str], number: Any) -> str | None:  # noqa: ANN401 - JSON
+    return names.get(number) if isinstance(number, int) else None
 
 
 def _name_of(entry: Any, files: Mapping[int, str]) -> str:  # noqa: ANN401 - JSON
     if not isinstance(entry, dict):
         return "annotation"
-    name, image_id = f"annotation {entry.get('id')}", entry.get("image_id")
-    return f"{name} of {files[image_id]}" if _knows(files, image_id) else name
+    file_name = _named(files, entry.get("image_id"))
+    return f"annotation {entry.get('id')}" + (f" of {file_name}" if file_name else "")
 
 
 def _picture(
