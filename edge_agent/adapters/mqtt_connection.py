@@ -116,6 +116,7 @@ class MqttConnection:
         self._tls = _tls_context(access)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._newest: mqtt.MQTTMessageInfo | None = None
         self._client = self._build()
 
     def start(self) -> None:
@@ -125,8 +126,11 @@ class MqttConnection:
         self._client.loop_start()
 
     def stop(self) -> None:
-        """Disconnect in good order."""
+        """Disconnect in good order: what was published last still arrives."""
         self._stopping.set()
+        if self._newest is not None and self.is_connected:
+            # paho lets what waits behind MAX_INFLIGHT fall when it disconnects.
+            self._newest.wait_for_publish(STOP_TIMEOUT_S)
         self._client.disconnect()
         if self._thread is not None:
             self._thread.join(STOP_TIMEOUT_S)
@@ -143,6 +147,7 @@ class MqttConnection:
             return False
         logger.error("mqtt network thread died, building a new client")
         self._thread = None
+        self._newest = None
         self._client = self._build()
         self._client.loop_start()
         return True
@@ -177,7 +182,10 @@ class MqttConnection:
             return None
         properties = _properties(expiry_s, content_type, tuple(user_properties))
         info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
-        return info.mid if info.rc == mqtt.MQTT_ERR_SUCCESS else None
+        if info.rc != mqtt.MQTT_ERR_SUCCESS:
+            return None
+        self._newest = info
+        return info.mid
 
     def _build(self) -> mqtt.Client:
         access = self._access
