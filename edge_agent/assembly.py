@@ -11,6 +11,7 @@ from edge_agent.controls import Controls
 from edge_agent.errors import ConfigurationError
 from edge_agent.inspection import Inspection, Timing, Wiring
 from edge_agent.journal import VerdictJournal
+from edge_agent.journal_file import JournalFile
 from edge_agent.judgement import unknown_expected
 from edge_agent.mailbox import Mailbox, StorageChanged, Wake
 from edge_agent.model_slot import ModelSlot
@@ -90,6 +91,7 @@ def assemble(settings: Settings, world: World) -> Core:
         hold_ns=int(timing.hold_result_s * NS_PER_S),
         job_timeout_ns=int(timing.job_timeout_s * NS_PER_S),
         num_remembered=timing.num_remembered,
+        remember_ns=int(timing.remember_s * NS_PER_S),
     )
     recipe = world.book.choose(settings.recipe.selected)
     unknown = unknown_expected(recipe, world.model.detector.categories) if world.model else ()
@@ -97,7 +99,10 @@ def assemble(settings: Settings, world: World) -> Core:
         raise ConfigurationError(
             f"recipe {recipe.recipe_id} expects {', '.join(unknown)}, which the model does not know"
         )
-    journal = VerdictJournal(settings.recorder.journal)
+    journal = VerdictJournal(
+        JournalFile(settings.recorder.journal), on_durable=lambda: mailbox.post(Wake())
+    )
+    _recall_answers(station, journal, clock)
     recorder = Recorder(
         outbox=world.outbox,
         journal=journal,
@@ -161,3 +166,13 @@ def assemble(settings: Settings, world: World) -> Core:
     )
     inspection = Inspection(wiring, Timing(settings.camera.grab_timeout_s, timing.hold_result_s))
     return Core(station, access, link, vision, recorder, journal, inspection, mailbox)
+
+
+def _recall_answers(station: Station, journal: VerdictJournal, clock: Clock) -> None:
+    """What an earlier process answered a trigger with is what a repeat gets from this one."""
+    now, now_ns = clock.now(), clock.monotonic_ns()
+    for entry in journal.entries:
+        if entry.ack is not None:
+            # The machine's clock may have been set back meanwhile: then nothing is old.
+            age_ns = max(int((now - entry.at).total_seconds() * NS_PER_S), 0)
+            station.recall(entry.request, entry.ack, entry.result, at_ns=now_ns - age_ns)

@@ -16,7 +16,7 @@ from edge_agent.clock import NS_PER_MS, NS_PER_S
 from edge_agent.controls import Controls
 from edge_agent.cycle import CycleReport, CycleTask, undecided
 from edge_agent.errors import StationFault, StorageError
-from edge_agent.jobs import Execution
+from edge_agent.jobs import Admission, Execution, request_of, unknown_result
 from edge_agent.journal import VerdictJournal
 from edge_agent.mailbox import (
     CloudCommand,
@@ -104,6 +104,9 @@ class Inspection:
         self._timing = timing
         self._station = wiring.station
         self._is_acquired = False
+        self._is_intended = False
+        self._finished: CycleReport | None = None
+        """A verdict that waits until its intent is on the disk."""
         self._is_connected = False
         self._is_stopping = False
         self._result_expiry_s = ceil(timing.hold_result_s)
@@ -174,7 +177,9 @@ class Inspection:
     def _keep_time(self) -> None:
         now_ns = self._now_ns()
         execution = self._station.execution
-        if execution is not None and now_ns >= _answer_by_ns(execution):
+        if execution is not None and self._finished is not None:
+            self._answer_when_kept(execution, self._finished)
+        elif execution is not None and now_ns >= _answer_by_ns(execution):
             self._answer_late(execution)
         due = self._station.due(now_ns, may_send=self._is_connected)
         if due.resend is not None:
@@ -243,9 +248,19 @@ class Inspection:
             link.send(Channel.ACQUIRED, admission.acquired, expiry_s=expiry_s)
         if admission.result is not None:
             self._send_result(admission.result)
+        self._keep_admission(trigger, admission)
         if admission.aborted is not None:
             self._w.controls.note_aborted(admission.aborted)
         self._w.telemetry.count_trigger(answer)
+
+    def _keep_admission(self, trigger: Trigger, admission: Admission) -> None:
+        """After the PLC has its answer, while camera and model work: what a restart must know."""
+        now, execution = self._w.clock.now(), admission.execution
+        if execution is not None:
+            unknown = unknown_result(execution, self._w.slot.ref)
+            self._is_intended = self._w.journal.intend(admission.ack, unknown, at=now)
+        elif not admission.is_repeat and admission.ack.rejection is not Rejection.ID_REUSED:
+            self._w.journal.refuse(admission.ack, request_of(trigger), at=now)
 
     def _refuse_malformed(self, payload: bytes) -> None:
         self._w.telemetry.count_trigger(str(Rejection.MALFORMED))
@@ -264,6 +279,7 @@ class Inspection:
         if model is None:
             raise RuntimeError("a trigger was accepted without a model")
         self._is_acquired = False
+        self._finished = None
         task = CycleTask(
             part_id=execution.job.part_id,
             recipe=execution.job.recipe,
@@ -287,12 +303,23 @@ class Inspection:
         # A cycle that ends after its deadline was answered already: its verdict is worth nothing.
         if execution is not None and execution.acquisition_id == event.acquisition_id:
             if event.report is not None and self._now_ns() < execution.deadline_ns:
-                self._answer(execution, event.report)
+                self._answer_when_kept(execution, event.report)
             elif event.report is not None:
                 self._answer_late(execution)
             else:
                 self._answer(execution, _fault_report(event.fault))
         self._w.repairs.take_in(event.fault)
+
+    def _answer_when_kept(self, execution: Execution, report: CycleReport) -> None:
+        """Answer once a power cut cannot make the part unheard of; the deadline does not wait."""
+        is_kept = not self._is_intended or self._w.journal.is_durable(execution.acquisition_id)
+        if is_kept or self._now_ns() >= _answer_by_ns(execution):
+            self._finished = None
+            if not is_kept:
+                self._w.telemetry.count_unkept()
+            self._answer(execution, report)
+        else:
+            self._finished = report
 
     def _answer_late(self, execution: Execution) -> None:
         self._w.telemetry.count_late()

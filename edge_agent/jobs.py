@@ -4,16 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from models.contract.bundle import ModelRef
 from models.contract.messages import (
     Acquired,
     PlcResult,
     Reason,
+    ReasonCode,
     ResultState,
     Trigger,
     TriggerAck,
     Verdict,
 )
 from models.contract.recipe import Recipe, View
+
+Request = tuple[str, str, str]
+"""Part, view and recipe that a trigger asks for."""
+UNKNOWN = Reason(
+    code=ReasonCode.DEADLINE, text="the agent ended before this verdict was kept: it is unknown"
+)
 
 GRAVEST_FIRST = (Verdict.NOT_OK, Verdict.NOT_DECIDABLE)
 WORST_FIRST = (ResultState.FAILED, ResultState.ABORTED)
@@ -81,6 +89,31 @@ class Due:
     """A result that the PLC never acknowledged."""
     aborted: Job | None = None
     """A part whose missing views did not come."""
+
+
+def request_of(trigger: Trigger) -> Request:
+    """What makes two triggers the same question."""
+    return trigger.part_id, trigger.view, trigger.recipe_id
+
+
+def unknown_result(execution: Execution, model: ModelRef | None) -> PlcResult:
+    """The result of an execution of which nothing more is heard."""
+    job = execution.job
+    return PlcResult(
+        trigger_id=execution.trigger.trigger_id,
+        result_id=execution.result_id,
+        job_id=job.job_id,
+        part_id=job.part_id,
+        view=execution.view.name,
+        verdict=Verdict.NOT_DECIDABLE,
+        is_partial=any(name != execution.view.name for name in job.missing_views),
+        result_state=ResultState.ABORTED,
+        reasons=(UNKNOWN,),
+        recipe_id=job.recipe.recipe_id,
+        recipe_version=job.recipe.version,
+        model=model,
+        processing_ms=0.0,
+    )
 
 
 def join_views(decisions: Sequence[ViewDecision]) -> ViewDecision:

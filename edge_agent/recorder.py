@@ -108,12 +108,15 @@ class Recorder:
         Raises:
             StorageError: the outbox does not take it.
         """
-        left = self._journal.unrecorded()
-        for inspection, decided_at in left:
+        for entry in self._journal.entries:
+            inspection = entry.inspection
+            if inspection is None or entry.is_recorded:
+                continue
             if not self._outbox.contains_result(inspection.result_id):
-                self._outbox.append_record(inspection, created_at=decided_at)
+                self._outbox.append_record(inspection, created_at=entry.at)
                 logger.info("record recovered", extra={"result_id": str(inspection.result_id)})
-        self._journal.clear()
+            self._journal.settle(inspection.result_id)
+        self._journal.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -180,7 +183,7 @@ class Recorder:
             cycle, image_sha256=sha256, hard_reasons=reasons, is_simulated=self._is_simulated
         )
         if self._append(inspection, cycle.decided_at):
-            self._journal.settle()
+            self._journal.settle(inspection.result_id)
         self._learning.recent.add(cycle)
         for observer in self._learning.observers:
             try:

@@ -102,7 +102,9 @@ class StationSettings(Section):
     job_timeout_s: float = Field(default=60.0, ge=1, le=3600)
     """A part whose missing views do not come within this time is aborted."""
     num_remembered: int = Field(default=1000, ge=10, le=100_000)
-    """Answers kept for triggers that are repeated."""
+    """Answers kept for triggers that are repeated, also over a restart."""
+    remember_s: float = Field(default=600.0, ge=1, le=86_400)
+    """After this time a trigger_id may stand for another part."""
     hang_s: float = Field(default=10.0, ge=1, le=600)
     """Camera or model busy this long over one part: the watchdog is no longer fed."""
 

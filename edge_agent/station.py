@@ -14,8 +14,17 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from uuid import uuid4
 
-from edge_agent.clock import NS_PER_MS
-from edge_agent.jobs import Admission, Due, Execution, Job, ViewDecision, join_views
+from edge_agent.clock import NS_PER_MS, NS_PER_S
+from edge_agent.jobs import (
+    Admission,
+    Due,
+    Execution,
+    Job,
+    Request,
+    ViewDecision,
+    join_views,
+    request_of,
+)
 from models.contract.bundle import ModelRef
 from models.contract.messages import (
     Acquired,
@@ -36,7 +45,9 @@ MAX_ALARMS = 20
 class _Answer:
     """What one trigger was told; sent again when the trigger is repeated."""
 
+    request: Request
     ack: TriggerAck
+    at_ns: int
     acquired: Acquired | None = None
     result: PlcResult | None = None
 
@@ -58,7 +69,13 @@ class Station:
     """
 
     def __init__(
-        self, *, resend_ns: int, hold_ns: int, job_timeout_ns: int, num_remembered: int = 1000
+        self,
+        *,
+        resend_ns: int,
+        hold_ns: int,
+        job_timeout_ns: int,
+        num_remembered: int = 1000,
+        remember_ns: int = 600 * NS_PER_S,
     ) -> None:
         self.recipe: Recipe | None = None
         self.num_triggers = 0
@@ -67,6 +84,7 @@ class Station:
         self._hold_ns = hold_ns
         self._job_timeout_ns = job_timeout_ns
         self._num_remembered = num_remembered
+        self._remember_ns = remember_ns
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
         self._last_acquisition_id = 0
         self._execution: Execution | None = None
@@ -160,7 +178,12 @@ class Station:
         A trigger_id is answered once: repeated, it gets the stored answer, also a refusal. Who
         wants another try uses another trigger_id.
         """
-        known = self._answers.get(trigger.trigger_id)
+        known = self._known(trigger.trigger_id, arrived_ns)
+        if known is not None and known.request != request_of(trigger):
+            # The stored answer is about another part: given out here it could pass one unseen.
+            return Admission(
+                TriggerAck(trigger_id=trigger.trigger_id, rejection=Rejection.ID_REUSED)
+            )
         if known is not None:
             return Admission(known.ack, None, known.acquired, known.result, is_repeat=True)
         rejection = self._rejection_of(trigger)
@@ -168,9 +191,25 @@ class Station:
             if rejection in {Rejection.BUSY, Rejection.RESULT_PENDING}:
                 self.num_overruns += 1
             ack = TriggerAck(trigger_id=trigger.trigger_id, rejection=rejection)
-            self._remember(ack)
+            self._remember(_Answer(request_of(trigger), ack, arrived_ns))
             return Admission(ack)
         return self._accept(trigger, arrived_ns)
+
+    def recall(
+        self, request: Request, ack: TriggerAck, result: PlcResult | None, *, at_ns: int
+    ) -> None:
+        """Take over what an earlier process answered, oldest first, so that a repeat gets it too.
+
+        Args:
+            request: part, view and recipe that were asked for.
+            ack: the answer to the trigger.
+            result: the verdict; None where the trigger was refused.
+            at_ns: when that was, on this process's clock; may lie before its beginning.
+        """
+        acquired = None
+        if result is not None and ack.acquisition_id is not None:
+            acquired = Acquired(trigger_id=ack.trigger_id, acquisition_id=ack.acquisition_id)
+        self._remember(_Answer(request, ack, at_ns, acquired, result))
 
     def mark_acquired(self, acquisition_id: int) -> Acquired | None:
         """The picture is taken; None when that trigger was answered already."""
@@ -292,13 +331,30 @@ class Station:
             deadline_ns=arrived_ns + deadline_ms * NS_PER_MS,
         )
         ack = TriggerAck(trigger_id=trigger.trigger_id, acquisition_id=self._last_acquisition_id)
-        self._remember(ack)
+        self._remember(_Answer(request_of(trigger), ack, arrived_ns))
         return Admission(ack, self._execution, aborted=aborted)
 
-    def _remember(self, ack: TriggerAck) -> None:
-        self._answers[ack.trigger_id] = _Answer(ack)
+    def _known(self, trigger_id: str, now_ns: int) -> _Answer | None:
+        known = self._answers.get(trigger_id)
+        if known is None or trigger_id == self._running_id:
+            return known
+        # A PLC that counts from 1 again must not get the answers of its last shift.
+        return known if now_ns - known.at_ns < self._remember_ns else None
+
+    @property
+    def _running_id(self) -> str | None:
+        return self._execution.trigger.trigger_id if self._execution else None
+
+    def _remember(self, answer: _Answer) -> None:
+        trigger_id = answer.ack.trigger_id
+        self._answers[trigger_id] = answer
+        self._answers.move_to_end(trigger_id)
         while len(self._answers) > self._num_remembered:
-            self._answers.popitem(last=False)
+            oldest = next(iter(self._answers))
+            if oldest == self._running_id:  # a flood of refusals must not forget who waits
+                self._answers.move_to_end(oldest)
+            else:
+                del self._answers[oldest]
 
     def _abort_job(self) -> Job | None:
         job, self._job = self._job, None

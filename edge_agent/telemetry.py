@@ -48,6 +48,11 @@ class Telemetry:
         self._late = Counter(
             "sightline_deadlines_missed", "Parts not judged in time.", registry=own
         )
+        self._unkept = Counter(
+            "sightline_verdicts_before_disk",
+            "Verdicts that the deadline did not let wait for the disk.",
+            registry=own,
+        )
         self._state = Enum(
             "sightline_station_state",
             "State of OPC 40100-1.",
@@ -74,6 +79,10 @@ class Telemetry:
     def count_late(self) -> None:
         """A part was answered NOT_DECIDABLE because time ran out."""
         self._late.inc()
+
+    def count_unkept(self) -> None:
+        """A verdict went out before the disk had its intent."""
+        self._unkept.inc()
 
     def show_state(self, state: StationState) -> None:
         """The station changed its state."""

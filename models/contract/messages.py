@@ -130,6 +130,8 @@ class Rejection(StrEnum):
     UNKNOWN_RECIPE = "unknown_recipe"
     UNKNOWN_VIEW = "unknown_view"
     MALFORMED = "malformed"
+    ID_REUSED = "id_reused"
+    """The trigger_id stands for another part, view or recipe already."""
 
 
 class TriggerAck(Message):

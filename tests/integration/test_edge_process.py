@@ -21,6 +21,8 @@ import openvino as ov
 import pytest
 from openvino import opset13 as ops
 
+from edge_agent.journal import VerdictJournal
+from edge_agent.journal_file import JournalFile
 from models.contract.bundle import (
     BundleManifest,
     Category,
@@ -236,7 +238,9 @@ def test_agent_judges_records_answers_http_and_stops_in_good_order(edge: Edge, p
     assert process.wait(15) == 0, edge.log
     wait_until(lambda: plc.status is not None and plc.status.connection is Connection.STOPPED, edge)
     assert edge.recorded_parts() == ["p0", "p1", "p2", "over-http"]
-    assert (edge.folder / "data/verdicts.journal").stat().st_size == 0
+    journal = VerdictJournal(JournalFile(edge.folder / "data/verdicts.journal"))
+    assert [entry.is_recorded for entry in journal.entries] == [True] * 4
+    journal.close()
     assert "Traceback" not in edge.log
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from edge_agent.errors import StorageError
 from edge_agent.journal import VerdictJournal
+from edge_agent.journal_file import JournalFile
 from edge_agent.ports import CycleOutcome, Frame, Picture, RecordBody
 from edge_agent.recorder import Contradiction, Learning, Recorder
 from models.contract.messages import (
@@ -141,7 +142,7 @@ class Desk:
     def __init__(self, folder: Path, miner: Miner | None = None, queue_size: int = 4) -> None:
         self.outbox, self.ring = ShakyOutbox(), Ring()
         self.path = folder / "journal"
-        self.journal = VerdictJournal(self.path)
+        self.journal = VerdictJournal(JournalFile(self.path, segment_bytes=8192))
         self.alarms: list[Alarm | None] = []
         self.has_room_again = threading.Event()
         self.recorder = Recorder(
@@ -179,14 +180,16 @@ def test_recorded_verdicts_leave_the_journal(tmp_path: Path) -> None:
     desk.answer("p1", "p2", "p3")
     desk.recorder.stop()
     assert parts_of(desk.outbox) == ["p1", "p2", "p3"]
-    assert desk.path.stat().st_size == 0
+    assert all(entry.is_recorded for entry in Desk(tmp_path).journal.entries)
 
 
 def test_verdicts_of_a_killed_process_are_recorded_at_the_next_start(tmp_path: Path) -> None:
     killed = Desk(tmp_path)
     first, second = killed.answer("p1", "p2")  # its recorder never ran
-    with killed.path.open("ab") as journal:
-        journal.write(b"2026-03-01T12:00:00+00:00 {torn")
+    written = killed.path.read_bytes().rstrip(b"\0")
+    with killed.path.open("r+b") as journal:
+        journal.seek(len(written))
+        journal.write(b"V\t2026-03-01T12:00:00+00:00\t{torn")
     after = Desk(tmp_path)
     after.outbox.known = {first.result_id}
     after.recorder.start()

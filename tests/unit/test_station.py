@@ -231,6 +231,45 @@ def test_same_part_may_come_again_as_a_new_job() -> None:
     assert it.decide(OK, model=None, now_ns=0).job_id != first.job_id
 
 
+@pytest.mark.parametrize("where", [{"part": "p2"}, {"view": "back"}])
+def test_id_that_stands_for_another_part_or_view_is_refused(where: dict[str, str]) -> None:
+    it = station("main", "back")
+    inspect(it, "t1", OK)
+    admission = admit(it, "t1", **where)
+    assert (admission.ack.rejection, admission.result) == (Rejection.ID_REUSED, None)
+    assert admit(it, "t1").result is not None, "the right repeat still gets its answer"
+
+
+def test_id_may_stand_for_another_part_after_its_lifetime() -> None:
+    it = Station(resend_ns=1, hold_ns=1, job_timeout_ns=1, remember_ns=100)
+    it.recipe = recipe()
+    inspect(it, "t1", OK)
+    trigger = Trigger(trigger_id="t1", part_id="p2", recipe_id="plate")
+    assert it.admit(trigger, arrived_ns=99).ack.rejection is Rejection.ID_REUSED
+    assert it.admit(trigger, arrived_ns=100).execution is not None
+
+
+def test_answer_of_an_earlier_process_is_given_again() -> None:
+    before, after = station(), station()
+    ack = admit(before, "t1").ack
+    acquired = before.mark_acquired(1)
+    result = before.decide(BAD, model=None, now_ns=0)
+    after.recall(("p1", "main", "plate"), ack, result, at_ns=-50 * MS)
+    again = admit(after, "t1")
+    assert (again.ack, again.acquired, again.result) == (ack, acquired, result)
+    assert again.is_repeat
+    assert after.state is StationState.READY
+
+
+def test_flood_of_refused_triggers_does_not_make_the_running_one_forgotten() -> None:
+    it = station()
+    admit(it, "t1")
+    for number in range(50):
+        assert admit(it, f"flood{number}").ack.rejection is Rejection.BUSY
+    assert it.decide(OK, model=None, now_ns=0).trigger_id == "t1"
+    assert admit(it, "t1").result is not None
+
+
 def test_memory_of_answers_is_bounded() -> None:
     it = station()
     for number in range(12):
