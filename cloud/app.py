@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from cloud.api.application import build_api
 from cloud.api.context import Context
-from cloud.api.guard import Guard
+from cloud.api.guard import ADDRESS_FACTOR, Guard
 from cloud.api.tuf import mount_repository
-from cloud.auth import Accounts, AttemptLimit
+from cloud.auth import Accounts
 from cloud.contradictions import Contradictions
 from cloud.db.migration import check_current
 from cloud.db.session import Database
@@ -23,8 +23,10 @@ from cloud.db.tables import User
 from cloud.errors import ConfigurationError
 from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
+from cloud.limits import AttemptLimit, RequestLimit
 from cloud.settings import HttpSettings, Settings
 from cloud.telemetry import ServeMetrics
+from cloud.thumbnails import Thumbnails
 
 LOGGER = logging.getLogger(__name__)
 GRACE_S = 5
@@ -52,6 +54,7 @@ def build_context(settings: Settings) -> Context:
         metrics=ServeMetrics(database),
         learning=learning,
         contradictions=Contradictions(database, learning.publish),
+        thumbnails=Thumbnails(images),
     )
 
 
@@ -68,6 +71,10 @@ def create_app(context: Context, *, with_dashboard: bool = True) -> FastAPI:
         Guard,
         max_body_bytes=http.max_body_bytes,
         metrics=context.metrics,
+        limit=RequestLimit(http.requests_per_s, http.request_burst),
+        address_limit=RequestLimit(
+            ADDRESS_FACTOR * http.requests_per_s, ADDRESS_FACTOR * http.request_burst
+        ),
         own_hosts=_own_hosts(http),
         only_own_hosts=not context.settings.auth.require_login,
     )

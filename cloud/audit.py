@@ -1,6 +1,6 @@
 """The audit log: who did what to what, written in the same transaction as the deed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,8 @@ from cloud.db.tables import AuditEntry
 
 SYSTEM = "sightline"
 """Who acts when no person does: the policy, the schedule, the rollout controller."""
+
+EXPORTED_AT_ONCE = 1_000
 
 
 def record(session: Session, actor: str, action: str, subject: object, **details: Any) -> None:  # noqa: ANN401 - whatever JSON takes
@@ -43,6 +45,8 @@ def list_entries(
     actor: str | None = None,
     action: str | None = None,
     subject: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> Sequence[AuditEntry]:
     """Newest entries first; ``before`` is the id that the page before ended with."""
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
@@ -54,5 +58,24 @@ def list_entries(
         query = query.where(AuditEntry.action == action)
     if subject is not None:
         query = query.where(AuditEntry.subject == subject)
+    if since is not None:
+        query = query.where(AuditEntry.at >= since)
+    if until is not None:
+        query = query.where(AuditEntry.at < until)
     with database.read() as session:
         return session.scalars(query).all()
+
+
+def all_entries(
+    database: Database, *, since: datetime | None = None, until: datetime | None = None
+) -> Iterator[AuditEntry]:
+    """Every entry, newest first, read a piece at a time: the log may be long."""
+    before: int | None = None
+    while True:
+        rows = list_entries(
+            database, limit=EXPORTED_AT_ONCE, before=before, since=since, until=until
+        )
+        yield from rows
+        if len(rows) < EXPORTED_AT_ONCE:
+            return
+        before = rows[-1].id

@@ -2,24 +2,23 @@
 
 import hashlib
 import secrets
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
 from cloud import audit
 from cloud.db.session import Database
 from cloud.db.tables import Role, Token, TokenKind, User
-from cloud.errors import BusyError, InvalidError, NotFoundError, NotSignedInError
+from cloud.errors import ConflictError, InvalidError, NotFoundError, NotSignedInError
 
 COOKIE = "sightline_session"
 MIN_PASSWORD_LENGTH = 10
+TOKEN_ID_LENGTH = 16
 _HASHER = PasswordHasher()
 # Checked when nobody of that name exists, so that the answer takes as long as for a wrong password.
 _NOBODY = _HASHER.hash(secrets.token_urlsafe())
@@ -112,8 +111,16 @@ class Accounts:
         label: str,
         kind: TokenKind = TokenKind.API,
         life: timedelta | None = None,
+        actor: str | None = None,
     ) -> str:
         """Make a token for a user; it is shown once and only its hash is kept.
+
+        Args:
+            user_name: Whose it is.
+            label: What it is for.
+            kind: A program's or a browser's.
+            life: How long it is valid; None: until it is revoked.
+            actor: Who asks, for the audit log; the user when not given.
 
         Raises:
             NotFoundError: there is no such user.
@@ -134,7 +141,43 @@ class Accounts:
                     expires_at=now + life if life is not None else None,
                 )
             )
+            deed = "sign in" if kind is TokenKind.SESSION else "make token"
+            token_id = hash_token(token)[:TOKEN_ID_LENGTH]
+            audit.record(
+                session, actor or user_name, deed, user_name, token_id=token_id, label=label
+            )
         return token
+
+    def tokens(self, user_name: str | None = None) -> Sequence[Token]:
+        """Tokens and sessions that are valid now, newest first; everybody's when not given."""
+        query = select(Token).order_by(Token.created_at.desc(), Token.token_hash)
+        query = query.where((Token.expires_at.is_(None)) | (Token.expires_at > self._now()))
+        if user_name is not None:
+            query = query.where(Token.user_name == user_name)
+        with self._database.read() as session:
+            return session.scalars(query).all()
+
+    def revoke_token(self, token_id: str, *, actor: str, owner: str | None = None) -> None:
+        """End a token or session by its public identity.
+
+        Args:
+            token_id: The beginning of its hash.
+            actor: Who asks.
+            owner: Only a token of this user.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        query = select(Token).where(Token.token_hash.startswith(token_id, autoescape=True))
+        if owner is not None:
+            query = query.where(Token.user_name == owner)
+        with self._database.write() as session:
+            token = session.scalars(query).first()
+            if token is None or len(token_id) != TOKEN_ID_LENGTH:
+                raise NotFoundError("token", token_id)
+            session.delete(token)
+            facts = {"token_id": token_id, "label": token.label}
+            audit.record(session, actor, "revoke token", token.user_name, **facts)
 
     def revoke(self, token: str) -> None:
         """End a session or a token; one that does not exist is fine."""
@@ -148,6 +191,7 @@ class Accounts:
 
         Raises:
             InvalidError: the password is too short or the name is not usable.
+            ConflictError: the last administrator would lose the role.
         """
         if not name or len(name) > 64 or not name.isprintable():
             raise InvalidError("a user's name has 1 to 64 printable characters")
@@ -159,6 +203,8 @@ class Accounts:
             if user is None:
                 user = User(name=name, role=role, is_active=True, created_at=self._now())
                 session.add(user)
+            elif role is not Role.ADMIN:
+                _keep_an_admin(session, user)
             user.role = role
             if password_hash is not None:
                 user.password_hash = password_hash
@@ -170,43 +216,69 @@ class Accounts:
         with self._database.read() as session:
             return session.scalars(select(User).order_by(User.name)).all()
 
+    def user(self, name: str) -> User:
+        """One user.
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+        with self._database.read() as session:
+            user = session.get(User, name)
+        if user is None:
+            raise NotFoundError("user", name)
+        return user
+
+    def change_password(self, name: str, old: str, new: str) -> None:
+        """Let somebody choose a new password; every session and token of theirs ends.
+
+        Raises:
+            NotSignedInError: the old password is wrong.
+            InvalidError: the new one is too short.
+        """
+        user = self.user(name)
+        try:
+            _HASHER.verify(user.password_hash or _NOBODY, old)
+        except (VerificationError, InvalidHashError) as error:
+            raise NotSignedInError("the present password is wrong") from error
+        self.set_user(name, role=user.role, password=new, actor=name)
+
     def deactivate(self, name: str, *, actor: str = audit.SYSTEM) -> None:
         """Lock a user out; the name stays for the audit log.
 
         Raises:
             NotFoundError: there is no such user.
+            ConflictError: it is the last administrator.
         """
         with self._database.write() as session:
-            user = session.get(User, name)
-            if user is None:
-                raise NotFoundError("user", name)
+            user = _known(session, name)
+            _keep_an_admin(session, user)
             user.is_active = False
             session.execute(delete(Token).where(Token.user_name == name))
             audit.record(session, actor, "lock user", name)
 
-
-class AttemptLimit:
-    """At most so many attempts a minute for each key, for instance an address."""
-
-    def __init__(self, per_minute: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute = per_minute
-        self._monotonic = monotonic
-        self._attempts: dict[str, deque[float]] = {}
-        self._lock = threading.Lock()
-
-    def check(self, key: str) -> None:
-        """Count an attempt.
+    def activate(self, name: str, *, actor: str = audit.SYSTEM) -> None:
+        """Let a locked user in again, with the old password.
 
         Raises:
-            BusyError: there were too many within the last minute.
+            NotFoundError: there is no such user.
         """
-        now = self._monotonic()
-        with self._lock:
-            if len(self._attempts) > 10_000:  # an attacker with many addresses
-                self._attempts.clear()
-            attempts = self._attempts.setdefault(key, deque())
-            while attempts and attempts[0] <= now - 60.0:
-                attempts.popleft()
-            if len(attempts) >= self._per_minute:
-                raise BusyError("too many attempts to sign in: wait a minute")
-            attempts.append(now)
+        with self._database.write() as session:
+            _known(session, name).is_active = True
+            audit.record(session, actor, "unlock user", name)
+
+
+def _known(session: Session, name: str) -> User:
+    user = session.get(User, name)
+    if user is None:
+        raise NotFoundError("user", name)
+    return user
+
+
+def _keep_an_admin(session: Session, user: User) -> None:
+    if user.role is not Role.ADMIN or not user.is_active:
+        return
+    others = select(func.count()).where(
+        User.role == Role.ADMIN, User.is_active.is_(True), User.name != user.name
+    )
+    if not session.scalar(others):
+        raise ConflictError(f"{user.name} is the last administrator: make another one first")

@@ -96,6 +96,10 @@ class HttpSettings(Section):
     public_url: str | None = None
     """How browsers and cells reach it, where that differs from host and port."""
     max_body_bytes: int = Field(default=20_000_000, ge=1_000)
+    requests_per_s: float = Field(default=200.0, gt=0)
+    """Requests to the API that one token or session may send for ever."""
+    request_burst: int = Field(default=1_000, ge=1)
+    """Requests that it may send at once."""
 
     @property
     def is_loopback(self) -> bool:

@@ -82,7 +82,7 @@ def make_token(
     """Make a bearer token; it is shown this once."""
     with _accounts(config) as accounts:
         life = timedelta(days=days) if days is not None else None
-        typer.echo(accounts.issue_token(name, label=label, life=life))
+        typer.echo(accounts.issue_token(name, label=label, life=life, actor=operating_user()))
 
 
 @users.command("list")

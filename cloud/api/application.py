@@ -20,7 +20,9 @@ from cloud.api import (
     sessions,
     snapshots,
     statistics,
+    users,
 )
+from cloud.api.access import Api
 from cloud.api.problems import Problem, install_problems
 
 ROUTERS = (
@@ -38,6 +40,7 @@ ROUTERS = (
     audit.router,
     dead_letters.router,
     sessions.router,
+    users.router,
     health.router,
 )
 DESCRIPTION = """
@@ -50,7 +53,7 @@ Sign in with `POST /v1/sessions`, or send a token as `Authorization: Bearer`.
 
 def build_api() -> FastAPI:
     """Every endpoint; `cloud.app` gives it the parts that they work with."""
-    app = FastAPI(
+    app = Api(
         title="Sightline",
         version=version("sightline"),
         description=DESCRIPTION,
@@ -64,6 +67,6 @@ def build_api() -> FastAPI:
         },
     )
     for router in ROUTERS:
-        app.include_router(router)
+        app.include(router)
     install_problems(app)
     return app

@@ -6,15 +6,20 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from cloud.auth import COOKIE, Accounts, AttemptLimit, Identity
+from cloud.auth import COOKIE, Accounts, Identity
 from cloud.contradictions import Contradictions
 from cloud.db.session import Database
 from cloud.db.tables import Role
 from cloud.errors import NotAllowedError
 from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
+from cloud.limits import AttemptLimit
 from cloud.settings import Settings
 from cloud.telemetry import ServeMetrics
+from cloud.thumbnails import Thumbnails
+
+ROLE_ATTRIBUTE = "least_role"
+"""Where a dependency made by `require` carries its role, for the OpenAPI document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Context:
     metrics: ServeMetrics
     learning: LearningServices
     contradictions: Contradictions
+    thumbnails: Thumbnails
 
 
 def get_context(request: Request) -> Context:
@@ -64,6 +70,7 @@ def require(role: Role) -> Callable[[Identity], Identity]:
             )
         return identity
 
+    setattr(check, ROLE_ATTRIBUTE, role)
     return check
 
 

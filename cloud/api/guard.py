@@ -1,5 +1,6 @@
 """What every request passes first: size, origin and host, and the headers of every answer."""
 
+import math
 import time
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.api.problems import problem
+from cloud.limits import RequestLimit
 from cloud.telemetry import ServeMetrics
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -16,7 +18,18 @@ ANSWER_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
+    # A plant has no internet: whatever a page asks for comes from here. Vue compiles the pages'
+    # templates in the browser, which needs eval.
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+        "connect-src 'self' ws: wss:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
 }
+LIMITED_PREFIX = "/v1/"
+ADDRESS_FACTOR = 10
+"""What an address may send against what one who is signed in may: a proxy stands for many."""
 
 
 class Guard:
@@ -33,6 +46,8 @@ class Guard:
         *,
         max_body_bytes: int,
         metrics: ServeMetrics,
+        limit: RequestLimit | None = None,
+        address_limit: RequestLimit | None = None,
         own_hosts: Iterable[str] = (),
         only_own_hosts: bool = False,
     ) -> None:
@@ -42,6 +57,8 @@ class Guard:
             app: What is guarded.
             max_body_bytes: Larger requests are answered with 413.
             metrics: Where requests are counted.
+            limit: How often each token or session may ask the API.
+            address_limit: How often each address may.
             own_hosts: Host names, with port where not the default, that this server goes by.
             only_own_hosts: Refuse requests for any other host name.
         """
@@ -49,6 +66,8 @@ class Guard:
         self._max_body_bytes = max_body_bytes
         self._too_large = f"a request has at most {max_body_bytes} bytes"
         self._metrics = metrics
+        self._limit = limit
+        self._address_limit = address_limit
         self._own_hosts = {host.lower() for host in own_hosts}
         self._only_own_hosts = only_own_hosts
 
@@ -82,6 +101,18 @@ class Guard:
             return None
         return "the request comes from a page of another site"
 
+    def _wait_s(self, scope: Scope) -> float:
+        """Seconds that a caller must wait who asks too often."""
+        if self._limit is None or not scope["path"].startswith(LIMITED_PREFIX):
+            return 0.0
+        headers = Headers(scope=scope)
+        address = (scope.get("client") or ("unknown",))[0]
+        secret = headers.get("authorization") or headers.get("cookie")
+        wait_s = self._limit.wait_s(str(hash(secret)) if secret else address)
+        if self._address_limit is not None:
+            wait_s = max(wait_s, self._address_limit.wait_s(address))
+        return wait_s
+
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         status = 500
@@ -106,7 +137,13 @@ class Guard:
 
         length = Headers(scope=scope).get("content-length", "")
         try:
-            if length.isdecimal() and int(length) > self._max_body_bytes:
+            wait_s = self._wait_s(scope)
+            if wait_s > 0:
+                text = f"too many requests: wait {wait_s:.1f} s"
+                refuse = problem(429, "too-many-requests", "Too many requests", text)
+                refuse.headers["Retry-After"] = str(math.ceil(wait_s))
+                await refuse(scope, receive, finished)
+            elif length.isdecimal() and int(length) > self._max_body_bytes:
                 refuse = problem(413, "content-too-large", "Content too large", self._too_large)
                 await refuse(scope, receive, finished)
             else:

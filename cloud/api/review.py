@@ -11,7 +11,7 @@ from cloud.api.context import Ctx, Quality, Viewer
 from cloud.api.learning import Learning, acting
 from cloud.api.paging import MAX_LIMIT, Page, decode_cursor, page_of
 from cloud.db.tables import Annotation, ReviewStatus
-from cloud.labeling import MAX_BOXES, LabelledBox, ProposedBox, QueueKey, ReviewItem
+from cloud.review_items import MAX_BOXES, LabelledBox, ProposedBox, QueueKey, ReviewItem
 from cloud.review_value import value_of
 from models.contract.messages import HardReason, Reason, Verdict
 

@@ -9,6 +9,9 @@ from cloud.db.tables import Role
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
+NAME_FACTOR = 5
+"""Attempts at one name, from whatever address, against those from one address."""
+
 
 class SignIn(BaseModel):
     """Name and password."""
@@ -34,7 +37,9 @@ class SessionOut(IdentityOut):
 def sign_in(context: Ctx, request: Request, response: Response, body: SignIn) -> SessionOut:
     """Open a session; browsers get a cookie."""
     address = request.client.host if request.client is not None else "unknown"
-    context.sign_ins.check(address)
+    context.sign_ins.check(f"address {address}")
+    # From many addresses at one name: wider, so that a stranger cannot easily lock somebody out.
+    context.sign_ins.check(f"name {body.name}", factor=NAME_FACTOR)
     identity, token = context.accounts.sign_in(body.name, body.password.get_secret_value())
     response.set_cookie(
         COOKIE,

@@ -2,8 +2,6 @@
 
 from urllib.parse import quote
 
-THUMBNAILS = "/dashboard-thumbnails"
-
 
 def image_url(sha256: str) -> str:
     """Where the API serves a picture."""
@@ -12,7 +10,7 @@ def image_url(sha256: str) -> str:
 
 def thumbnail_url(sha256: str) -> str:
     """Where the small copy of a picture is served."""
-    return f"{THUMBNAILS}/{sha256}"
+    return f"/v1/images/{sha256}/thumbnail"
 
 
 def part_url(part_id: str) -> str:

@@ -8,7 +8,6 @@ from cloud.api.context import Context
 from cloud.dashboard import line, login, models, part, results, review, training
 from cloud.dashboard.elements import STATIC
 from cloud.dashboard.frame import STATIC_URL, Frame
-from cloud.dashboard.thumbnails import Thumbnails
 
 RECONNECT_S = 10.0
 YEAR_S = 365 * 24 * 3600
@@ -19,7 +18,6 @@ def install(app: FastAPI, context: Context) -> None:
     frame = Frame(context)
     # File names carry a hash of their content.
     nicegui_app.add_static_files(STATIC_URL, STATIC, max_cache_age=YEAR_S)
-    Thumbnails(context).install(app)
     login.install(frame)
     line.install(frame)
     results.install(frame)
