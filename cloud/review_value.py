@@ -1,37 +1,17 @@
-"""What a person's look at a picture is worth: the order of the review queue."""
+"""The order of the review queue, for the database to sort by."""
 
-from collections.abc import Iterable, Mapping
-
-from sqlalchemy import ColumnElement, Text, case, cast
+from sqlalchemy import ColumnElement, Text, cast
+from sqlalchemy.orm import InstrumentedAttribute
 
 from cloud.db.tables import Image
-from models.contract.messages import HardReason
+from cloud.picture_value import NO_VALUE, VALUE, value_of
 
-VALUE: Mapping[HardReason, int] = {
-    HardReason.CONTRADICTION: 0,  # a known error of the model
-    HardReason.WEAK_EXPECTED: 1,
-    HardReason.NOVELTY: 1,
-    HardReason.UNCERTAIN: 1,
-    HardReason.SHADOW_DISAGREEMENT: 1,
-    HardReason.FLIP_DISAGREEMENT: 1,
-    HardReason.LOW_SCORE_UNDER_OK: 1,
-    HardReason.REJECT: 2,
-    HardReason.AUDIT: 3,  # mostly good parts: they measure the escape rate, they teach little
-}
-"""What a look at a picture is worth, by the reason that it was kept for; lower comes first."""
-NO_VALUE = 4
+__all__ = ["NO_VALUE", "VALUE", "has_reason", "value_column", "value_of"]
 
 
-def value_of(reasons: Iterable[str]) -> int:
-    """What a picture with these reasons is worth; lower comes first."""
-    known = {str(reason): value for reason, value in VALUE.items()}
-    return min((known.get(reason, NO_VALUE) for reason in reasons), default=NO_VALUE)
-
-
-def value_column() -> ColumnElement[int]:
-    """The same as `value_of`, for the database to sort by."""
-    whens = [(has_reason(reason), value) for reason, value in VALUE.items()]
-    return case(*sorted(whens, key=lambda when: when[1]), else_=NO_VALUE)
+def value_column() -> InstrumentedAttribute[int]:
+    """What `value_of` said when the picture arrived; an index keeps the queue in this order."""
+    return Image.value
 
 
 def has_reason(reason: str) -> ColumnElement[bool]:

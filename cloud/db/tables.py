@@ -5,11 +5,23 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Identity, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cloud.db import review_tables  # noqa: F401 - part of the same database
+from cloud.db import count_tables, review_tables  # noqa: F401 - parts of the same database
 from cloud.db.types import Base, BigId
+from cloud.picture_value import value_of
 from models.contract.bundle import CategoryKind
 from models.contract.messages import FollowMode, ReasonCode, ResultState, Verdict
 
@@ -20,6 +32,18 @@ BUNDLE_ID = String(16)
 SNAPSHOT_ID = String(16)
 RUN_ID = String(32)
 PERSON = String(64)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Arguments that make an index one over these rows only, on either database."""
+    # SQLite takes a partial index only where a query says the condition in the same words.
+    plain = f"{condition} = 1" if condition == "is_first" else condition
+    return {"postgresql_where": text(condition), "sqlite_where": text(plain)}
+
+
+def _value_of(context: DefaultExecutionContext) -> int:
+    parameters: dict[str, Any] = context.get_current_parameters()  # type: ignore[no-untyped-call]
+    return value_of(parameters["hard_reasons"])
 
 
 class ReviewStatus(StrEnum):
@@ -125,10 +149,16 @@ class Result(Base):
         UniqueConstraint("cell", "boot_id", "seq"),
         Index("ix_results_created", "created_at", "id"),
         Index("ix_results_cell", "cell", "created_at", "id"),
-        Index("ix_results_verdict", "verdict", "created_at", "id"),
+        # Good parts need none of their own: most of the rows of the others are theirs.
+        Index("ix_results_rejects", "verdict", "created_at", "id", **_where("verdict <> 'ok'")),
+        Index(
+            "ix_results_cell_rejects", "cell", "verdict", "created_at", "id",
+            **_where("verdict <> 'ok'"),
+        ),
+        Index("uq_results_first", "part_id", "cell", unique=True, **_where("is_first")),
         Index("ix_results_part", "part_id", "created_at"),
         Index("ix_results_result", "result_id"),
-    )
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(BigId, Identity(), primary_key=True)
     """Order of arrival; tie-break of cursors."""
@@ -161,6 +191,8 @@ class Result(Base):
     image_sha256: Mapped[str | None] = mapped_column(SHA256)
     hard_reasons: Mapped[list[str]]
     is_simulated: Mapped[bool]
+    is_first: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether it is the first joined result of its part at its cell: first-pass yield counts it."""
 
 
 class Finding(Base):
@@ -169,6 +201,9 @@ class Finding(Base):
     __tablename__ = "findings"
     __table_args__ = (
         Index("ix_findings_category", "category", "created_at"),
+        Index("ix_findings_cell_category", "cell", "category", "created_at"),
+        Index("ix_findings_code", "code", "created_at"),
+        Index("ix_findings_cell_code", "cell", "code", "created_at"),
         Index("ix_findings_created", "created_at"),
     )
 
@@ -240,6 +275,8 @@ class Image(Base):
     __tablename__ = "images"
     __table_args__ = (
         Index("ix_images_queue", "status", "created_at", "sha256"),
+        Index("ix_images_value", "status", "value", "created_at", "sha256"),
+        Index("ix_images_created", "created_at"),
         Index("ix_images_cell", "cell", "created_at"),
         Index("ix_images_part", "part_id"),
         Index("ix_images_result", "result_id"),
@@ -260,6 +297,8 @@ class Image(Base):
     part_id: Mapped[str] = mapped_column(IDENTIFIER)
     view: Mapped[str] = mapped_column(IDENTIFIER)
     hard_reasons: Mapped[list[str]]
+    value: Mapped[int] = mapped_column(Integer, default=_value_of, server_default=text("4"))
+    """What a person's look at it is worth, lower is more: `cloud.picture_value`."""
     status: Mapped[ReviewStatus] = mapped_column(default=ReviewStatus.PENDING)
     revision: Mapped[int] = mapped_column(Integer, default=0)
     """Revision of the annotation in force; 0: none."""
@@ -445,7 +484,11 @@ class AuditEntry(Base):
     """Who did what to what; the database refuses to change or delete a row."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_at", "at"),)
+    __table_args__ = (
+        Index("ix_audit_log_at", "at"),
+        Index("ix_audit_log_actor", "actor", "id"),
+        Index("ix_audit_log_action", "action", "id"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, Identity(), primary_key=True)
     at: Mapped[datetime]
