@@ -39,6 +39,7 @@ from models.training.fit_settings import (
     read_run_file,
     write_run_file,
 )
+from models.training.operating_point import not_above
 from models.training.progress import Listener, follow
 from models.training.snapshot_io import (
     IndexRow,
@@ -194,15 +195,6 @@ def chosen_settings(init: str, overrides: Mapping[str, Any]) -> FitSettings:
         return FitSettings.model_validate(default_settings(init).model_dump() | dict(overrides))
     except ValidationError as error:
         raise InputError(f"--set {first_fault(error)}") from error
-
-
-def not_above(chosen: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
-    """Operating points that are no stricter than before.
-
-    A few dozen validation pictures say little about where a threshold must lie; what they suggest
-    may cost a defect that the running model finds, and that is the dearer mistake.
-    """
-    return {name: min(value, before.get(name, value)) for name, value in chosen.items()}
 
 
 def check_request(request: FitRequest) -> None:

@@ -14,7 +14,7 @@ from models.detector.spec import DetectorSpec
 from models.training.auto_spec import SpecWishes, choose_levels, choose_spec
 from models.training.dataset_formats import LabelSet
 from models.training.errors import InputError
-from models.training.fit import FitRequest, choose_rows, chosen_settings, not_above, open_run
+from models.training.fit import FitRequest, choose_rows, chosen_settings, open_run
 from models.training.fit_settings import OUTCOME_NAME, FitOutcome, FitSettings, RunState
 from models.training.java import find_java, java_major
 from models.training.snapshot_io import IndexRow
@@ -161,12 +161,6 @@ def test_wrong_setting_is_refused_in_one_line(overrides: dict[str, str], message
     with pytest.raises(InputError, match=message) as caught:
         chosen_settings("none", overrides)
     assert "\n" not in str(caught.value)
-
-
-def test_operating_point_of_a_known_category_never_becomes_stricter() -> None:
-    chosen = {"scratch": 0.6, "bolt": 0.4, "torn_label": 0.7}
-    kept = not_above(chosen, {"scratch": 0.5, "bolt": 0.7})
-    assert kept == {"scratch": 0.5, "bolt": 0.4, "torn_label": 0.7}
 
 
 def test_levels_reach_from_the_smallest_boxes_to_the_largest() -> None:
