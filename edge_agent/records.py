@@ -4,6 +4,7 @@ import hashlib
 
 import cv2
 
+from edge_agent.exposure import exposure_of
 from edge_agent.ports import CycleOutcome, Image, Picture
 from models.contract.messages import DetectionRecord, HardReason, Inspection
 from models.detector.boxes import bboxes_of
@@ -26,6 +27,7 @@ def inspection_of(
     """
     is_last = cycle.part_verdict is not None
     height, width = cycle.frame.image.shape[:2] if cycle.frame else (0, 0)
+    exposure = exposure_of(cycle.frame.image) if cycle.frame else None
     return Inspection(
         result_id=cycle.result_id,
         job_id=cycle.job_id,
@@ -45,6 +47,8 @@ def inspection_of(
         image_width_px=width,
         image_height_px=height,
         image_sha256=image_sha256,
+        mean_grey=exposure.mean_grey if exposure else None,
+        sharpness=exposure.sharpness if exposure else None,
         hard_reasons=hard_reasons,
         is_simulated=is_simulated or bool(cycle.frame and cycle.frame.is_simulated),
     )

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cloud.db import count_tables, review_tables  # noqa: F401 - parts of the same database
+from cloud.db import count_tables, recipe_tables, review_tables  # noqa: F401 - parts of one database
 from cloud.db.types import Base, BigId
 from cloud.picture_value import value_of
 from models.contract.bundle import CategoryKind
@@ -189,6 +189,10 @@ class Result(Base):
     image_width_px: Mapped[int] = mapped_column(Integer)
     image_height_px: Mapped[int] = mapped_column(Integer)
     image_sha256: Mapped[str | None] = mapped_column(SHA256)
+    mean_grey: Mapped[float | None]
+    """Brightness of the picture, 0 to 255; None: the cell did not say."""
+    sharpness: Mapped[float | None]
+    """Variance of the Laplacian in the picture's middle."""
     hard_reasons: Mapped[list[str]]
     is_simulated: Mapped[bool]
     is_first: Mapped[bool] = mapped_column(default=False, server_default=false())

@@ -312,6 +312,10 @@ class Inspection(Frozen):
     image_height_px: int = Field(default=0, ge=0)
     image_sha256: Sha256 | None = None
     """Hash of the encoded picture, where one follows in the image stream."""
+    mean_grey: float | None = Field(default=None, ge=0, le=255)
+    """Brightness of the picture; drift of lamp and lens shows here before scores move."""
+    sharpness: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Variance of the Laplacian in the picture's middle."""
     hard_reasons: tuple[HardReason, ...] = ()
     is_simulated: bool = False
 
