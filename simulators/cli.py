@@ -20,10 +20,12 @@ from simulators.faults import NetworkProxy, send_garbage
 from simulators.line import Line
 from simulators.parts import CLASSIC_DEFECTS, SceneSettings
 from simulators.plc import Plc, PlcSettings
+from simulators.probe import PlcProbe
 from simulators.sources import RenderedSource
 from simulators.terminal import (
     parse_defects,
     parse_variants,
+    play_misbehaviours,
     progress_bar,
     report_statistics,
     silent,
@@ -135,9 +137,20 @@ def plc(
         float, typer.Option(min=0, max=1, help="Share of triggers sent twice.")
     ] = 0.0,
     acknowledge: Annotated[bool, typer.Option(help="Whether results are acknowledged.")] = True,
+    misbehave: Annotated[
+        str | None,
+        typer.Option(help="Instead: break the handshake in these ways, comma-separated; or all."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Trigger inspections as a PLC does, without a camera of its own, and measure them."""
+    if misbehave is not None:
+        play_misbehaviours(
+            PlcProbe(CellAddress.parse(cell), BrokerAddress.parse(broker), recipe_id=recipe),
+            misbehave,
+            as_json=as_json,
+        )
+        return
     settings = PlcSettings(
         recipe_id=recipe,
         view=view,

@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -14,10 +15,13 @@ from models.contract.messages import Verdict
 from simulators.cell import CellCycle
 from simulators.errors import SimulatorError
 from simulators.handshake import PlcStatistics, percentile
+from simulators.misbehaviour import MISBEHAVIOURS, misbehave
 from simulators.parts import DEFECTS, Kind
+from simulators.probe import PlcProbe
 
 VARIANTS = ("a", "b", "c")
 MAX_REASONS = 3
+READY_TIMEOUT_S = 10.0
 
 console = Console(stderr=True)
 
@@ -77,6 +81,38 @@ def report_statistics(figures: dict[str, PlcStatistics], *, as_json: bool) -> No
                 f"{address}: {seen.triggers} triggers, {verdicts}, {seen.missed} missed,"
                 f" {seen.late} late; trigger to verdict p50 {p50:.1f} ms, p99 {p99:.1f} ms"
             )
+
+
+def play_misbehaviours(plc: PlcProbe, names: str, *, as_json: bool) -> None:
+    """Play misbehaviours against a cell and print what it did; exit code 1 where it fell short.
+
+    Raises:
+        SimulatorError: a name is not known, or the cell does not answer.
+    """
+    chosen = list(MISBEHAVIOURS) if names == "all" else [name.strip() for name in names.split(",")]
+    for name in chosen:
+        if name not in MISBEHAVIOURS:
+            raise SimulatorError(
+                f"unknown misbehaviour {name!r}: choose from {', '.join(MISBEHAVIOURS)}, all"
+            )
+    plc.start()
+    has_failed = False
+    try:
+        if not plc.wait_ready(READY_TIMEOUT_S):
+            raise SimulatorError(
+                "the cell is not ready: start it with sightline-edge run, or give --cell"
+            )
+        for finding in misbehave(plc, chosen):
+            has_failed |= bool(finding.faults)
+            if as_json:
+                typer.echo(json.dumps(asdict(finding)))
+            else:
+                verdict = "missing: " + "; ".join(finding.faults) if finding.faults else "ok"
+                typer.echo(f"{finding.name}: must {finding.must}: {verdict}")
+    finally:
+        plc.stop()
+    if has_failed:
+        raise typer.Exit(1)
 
 
 def stop_requested() -> threading.Event:
