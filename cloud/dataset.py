@@ -215,13 +215,18 @@ def _newest_first() -> Select[Snapshot]:
 
 
 def _in_force() -> Select[Image, Annotation]:
-    """Every picture that somebody reviewed with the annotation in force."""
+    """Every picture whose label counts, with the annotation in force.
+
+    One that waits for a second look or for an arbiter does not count, nor one that is to be looked
+    at again.
+    """
     return (
         select(Image, Annotation)
         .join(
             Annotation,
             (Annotation.image_sha256 == Image.sha256) & (Annotation.revision == Image.revision),
         )
+        .where(Image.status.in_((ReviewStatus.LABELLED, ReviewStatus.REJECTED)))
         .order_by(Image.sha256)
     )
 

@@ -4,118 +4,57 @@ Annotations are only ever added: each change is a new revision, the newest is in
 reviewer who worked on an older one is told so. A picture's row carries the revision in force.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from cloud import audit
+from cloud.agreement import SecondReview
 from cloud.db.session import Database
-from cloud.db.tables import Annotation, CategoryRow, Image, Result, ReviewStatus
-from cloud.errors import ConflictError, InvalidError, NotFoundError
+from cloud.db.tables import Annotation, CategoryRow, Image, ReviewStatus
+from cloud.errors import CloudError, ConflictError, InvalidError, NotFoundError
 from cloud.label_map import add_categories, read_categories
+from cloud.near_duplicates import waiting_alike
+from cloud.review_items import (
+    LabelledBox,
+    QueueKey,
+    ReviewItem,
+    clean_boxes,
+    labelled_boxes,
+    read_items,
+)
 from cloud.review_value import has_reason, value_column
+from cloud.second_review import (
+    AgreementReport,
+    Look,
+    agreement_report,
+    forget_comparison,
+    settle,
+    status_after_undo,
+)
 from models.contract.bundle import Category, CategoryKind
-
-PRELABEL_SCORE = 0.3
-"""Detections from this score on are offered as boxes: less often a wrong box to delete than a
-right one to draw."""
-MAX_BOXES = 500
-MIN_SIDE_PX = 1.0
-BOX_DECIMALS = 2
-"""A hundredth of a pixel: what a snapshot's identity counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledBox:
-    """A box that a person stands for; COCO order, in pixels."""
-
-    category: str
-    bbox: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class ProposedBox:
-    """A box that the model offers."""
-
-    category: str
-    bbox: tuple[float, float, float, float]
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewItem:
-    """A picture in the queue with all that a reviewer needs.
-
-    Attributes:
-        image: The picture's row: status, revision in force, cell, part, reasons.
-        result: What the station said, once its record has arrived.
-        annotations: Boxes of the revision in force; empty for a picture nobody has seen.
-        proposals: Boxes of the model to start from.
-    """
-
-    image: Image
-    result: Result | None
-    annotations: tuple[LabelledBox, ...]
-    proposals: tuple[ProposedBox, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class QueueKey:
-    """Where a page of the queue ended."""
-
-    value: int
-    created_at: datetime
-    sha256: str
-
-
-def clean_boxes(
-    boxes: Iterable[LabelledBox], *, width_px: int, height_px: int, categories: Iterable[str]
-) -> tuple[LabelledBox, ...]:
-    """Check a reviewer's boxes and cut them to the picture.
-
-    Raises:
-        InvalidError: a category is not known, a box lies outside, or there are too many.
-    """
-    known = frozenset(categories)
-    boxes = tuple(boxes)
-    if len(boxes) > MAX_BOXES:
-        raise InvalidError(f"{len(boxes)} boxes are more than the {MAX_BOXES} of one picture")
-    cleaned = []
-    for box in boxes:
-        if box.category not in known:
-            raise InvalidError(
-                f"unknown category {box.category!r}: add it first (POST /v1/categories)"
-            )
-        cleaned.append(LabelledBox(box.category, _cut(box.bbox, width_px, height_px)))
-    return tuple(cleaned)
-
-
-def _cut(
-    bbox: tuple[float, float, float, float], width_px: int, height_px: int
-) -> tuple[float, float, float, float]:
-    x, y, width, height = bbox
-    left, top = max(0.0, x), max(0.0, y)
-    right, bottom = min(float(width_px), x + width), min(float(height_px), y + height)
-    is_inside = right - left >= MIN_SIDE_PX and bottom - top >= MIN_SIDE_PX
-    if not is_inside or not all(map(math.isfinite, bbox)):
-        raise InvalidError(f"box {[round(side, 1) for side in bbox]} is not inside the picture")
-    sides = (left, top, right - left, bottom - top)
-    x, y, width, height = (round(side, BOX_DECIMALS) for side in sides)
-    return x, y, width, height
 
 
 class Labeling:
-    """Review queue, annotations and categories in the database."""
+    """Review queue, annotations and categories in the database.
+
+    Args:
+        database: Holds pictures and annotations.
+        policy: Which labels need a second look; none when not given.
+        now: The wall clock.
+    """
 
     def __init__(
-        self, database: Database, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        database: Database,
+        *,
+        policy: SecondReview | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
+        self._policy = policy or SecondReview()
         self._now = now
 
     # --- the queue ---------------------------------------------------------------------------
@@ -147,7 +86,7 @@ class Labeling:
                 )
             )
         with self._database.read() as session:
-            return _items(session, session.scalars(query).all())
+            return read_items(session, session.scalars(query).all())
 
     def item(self, sha256: str) -> ReviewItem:
         """One picture.
@@ -156,7 +95,7 @@ class Labeling:
             NotFoundError: it is not known.
         """
         with self._database.read() as session:
-            return _items(session, [_image(session, sha256)])[0]
+            return read_items(session, [_image(session, sha256)])[0]
 
     def counts(self) -> dict[str, int]:
         """How many pictures there are by review status."""
@@ -185,8 +124,12 @@ class Labeling:
         boxes: Iterable[LabelledBox],
         reviewer: str,
         revision: int | None = None,
+        may_arbitrate: bool = False,
     ) -> ReviewItem:
         """Say what is in a picture, or that it is of no use.
+
+        Where the policy wants a second look, the label counts once somebody else has said the
+        same; where the two disagree, once an arbiter has decided.
 
         Args:
             sha256: The picture.
@@ -194,10 +137,12 @@ class Labeling:
             boxes: What is in it; ignored when it is rejected.
             reviewer: Who says so.
             revision: The revision that the reviewer saw; None takes whatever is there.
+            may_arbitrate: Whether this person may decide between two others.
 
         Raises:
             NotFoundError: the picture is not known.
             ConflictError: somebody else saved since ``revision``.
+            NotAllowedError: two others disagree on it, and it is not for this person to decide.
             InvalidError: a box or a category is wrong.
         """
         if decision is ReviewStatus.PENDING:
@@ -216,7 +161,9 @@ class Labeling:
                 height_px=image.height_px,
                 categories=names,
             )
-            self._append(session, image, decision, cleaned, reviewer)
+            look = Look(decision, cleaned, reviewer, may_arbitrate)
+            status = settle(session, image, look, self._policy, self._now())
+            self._append(session, image, look, status)
             audit.record(
                 session,
                 reviewer,
@@ -225,7 +172,7 @@ class Labeling:
                 revision=image.revision,
                 num_boxes=len(cleaned),
             )
-            return _items(session, [image])[0]
+            return read_items(session, [image])[0]
 
     def undo(self, sha256: str, *, reviewer: str) -> ReviewItem:
         """Bring back what was said before the newest revision, as a revision of its own.
@@ -239,33 +186,91 @@ class Labeling:
             if image.revision == 0:
                 raise ConflictError("there is nothing to undo: the picture has no label")
             before = session.get(Annotation, (sha256, image.revision - 1))
-            decision = before.decision if before else ReviewStatus.PENDING
-            boxes = _labelled_boxes(before.boxes) if before else ()
-            self._append(session, image, decision, boxes, reviewer)
+            # Whoever takes a look back does not stand for what was said before.
+            look = Look(
+                before.decision if before else ReviewStatus.PENDING,
+                labelled_boxes(before.boxes) if before else (),
+                before.reviewer if before else reviewer,
+            )
+            forget_comparison(session, sha256, image.revision)
+            self._append(session, image, look, status_after_undo(before, self._policy))
             audit.record(session, reviewer, "undo label", sha256, revision=image.revision)
-            return _items(session, [image])[0]
+            return read_items(session, [image])[0]
 
-    def _append(
-        self,
-        session: Session,
-        image: Image,
-        decision: ReviewStatus,
-        boxes: tuple[LabelledBox, ...],
-        reviewer: str,
-    ) -> None:
+    def label_alike(
+        self, sha256: str, others: Collection[str], *, reviewer: str
+    ) -> tuple[list[ReviewItem], dict[str, str]]:
+        """Say the same about pictures that look like this one.
+
+        Each gets an annotation of its own, as if it had been looked at alone.
+
+        Args:
+            sha256: A picture with a label.
+            others: Pictures of its group that wait for review.
+            reviewer: Who has looked at them.
+
+        Returns:
+            The pictures that were saved, and why others were not, by their SHA-256.
+
+        Raises:
+            NotFoundError: the picture is not known.
+            ConflictError: it has no label that could be passed on.
+        """
+        item = self.item(sha256)
+        image = item.image
+        if not image.revision or image.status is ReviewStatus.PENDING:
+            raise ConflictError("label this picture first: there is nothing to pass on")
+        with self._database.read() as session:
+            alike = {other.sha256: other for other in waiting_alike(session, sha256)}
+            in_force = session.get_one(Annotation, (sha256, image.revision))
+        saved: list[ReviewItem] = []
+        refused: dict[str, str] = {}
+        for other in others:
+            if other not in alike:
+                refused[other] = "it does not wait for review, or does not look alike"
+                continue
+            try:
+                saved.append(
+                    self.save(
+                        other,
+                        decision=in_force.decision,
+                        boxes=item.annotations,
+                        reviewer=reviewer,
+                        revision=alike[other].revision,
+                    )
+                )
+            except CloudError as error:
+                refused[other] = str(error)
+        return saved, refused
+
+    def alike(self, sha256: str) -> list[ReviewItem]:
+        """Pictures that look like this one and wait for review.
+
+        Raises:
+            NotFoundError: the picture is not known.
+        """
+        with self._database.read() as session:
+            _image(session, sha256)
+            return read_items(session, waiting_alike(session, sha256))
+
+    def agreement(self) -> AgreementReport:
+        """How far reviewers agree, where two have looked."""
+        return agreement_report(self._database)
+
+    def _append(self, session: Session, image: Image, look: Look, status: ReviewStatus) -> None:
         now = self._now()
         image.revision += 1
-        image.status = decision
-        image.reviewer = reviewer
+        image.status = status
+        image.reviewer = look.reviewer
         image.reviewed_at = now
         image.snapshot_id = None
         session.add(
             Annotation(
                 image_sha256=image.sha256,
                 revision=image.revision,
-                decision=decision,
-                boxes=[{"category": box.category, "bbox": list(box.bbox)} for box in boxes],
-                reviewer=reviewer,
+                decision=look.decision,
+                boxes=[{"category": box.category, "bbox": list(box.bbox)} for box in look.boxes],
+                reviewer=look.reviewer,
                 created_at=now,
             )
         )
@@ -298,44 +303,3 @@ def _image(session: Session, sha256: str, *, lock: bool = False) -> Image:
     if image is None:
         raise NotFoundError("picture", sha256)
     return image
-
-
-def _items(session: Session, images: Sequence[Image]) -> list[ReviewItem]:
-    results = {
-        result.result_id: result
-        for result in session.scalars(
-            select(Result).where(Result.result_id.in_([image.result_id for image in images]))
-        )
-    }
-    pairs = [(image.sha256, image.revision) for image in images if image.revision]
-    labels = {
-        row.image_sha256: row.boxes
-        for row in session.scalars(
-            select(Annotation).where(
-                tuple_(Annotation.image_sha256, Annotation.revision).in_(pairs)
-            )
-        )
-    }
-    return [
-        ReviewItem(
-            image,
-            results.get(image.result_id),
-            _labelled_boxes(labels.get(image.sha256, ())),
-            _proposals(results.get(image.result_id)),
-        )
-        for image in images
-    ]
-
-
-def _labelled_boxes(boxes: Iterable[Mapping[str, Any]]) -> tuple[LabelledBox, ...]:
-    return tuple(LabelledBox(box["category"], tuple(box["bbox"])) for box in boxes)
-
-
-def _proposals(result: Result | None) -> tuple[ProposedBox, ...]:
-    if result is None:
-        return ()
-    return tuple(
-        ProposedBox(found["category"], tuple(found["bbox"]), found["score"])
-        for found in result.detections
-        if found["score"] >= PRELABEL_SCORE
-    )

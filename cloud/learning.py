@@ -7,6 +7,7 @@ import socket
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from cloud.agreement import SecondReview
 from cloud.broker import BrokerLink
 from cloud.dataset import Datasets
 from cloud.db.session import Database
@@ -47,7 +48,13 @@ class LearningServices:
             ConfigurationError: the cron expression is not one.
         """
         self._settings = settings
-        self.labeling = Labeling(database)
+        review = settings.review
+        self.labeling = Labeling(
+            database,
+            policy=SecondReview(
+                review.second_share, frozenset(review.second_categories), review.min_iou
+            ),
+        )
         self.datasets = Datasets(
             database, read_image=images.get, root_url=settings.storage.snapshots_url
         )

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from cloud.db.review_tables import Likeness
@@ -36,13 +38,17 @@ def keep_likenesses(session: Session, pictures: Iterable[NewPicture]) -> None:
         return
     query = select(Likeness.image_sha256).where(Likeness.image_sha256.in_(ordered))
     known = set(session.scalars(query))
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    insert = sqlite.insert if is_sqlite else postgresql.insert
     for picture in sorted(ordered.values(), key=lambda one: (one.created_at, one.sha256)):
-        if picture.sha256 not in known:
-            session.add(_likeness(session, picture))
-            session.flush()  # the next one of the batch may look like it
+        if picture.sha256 in known:
+            continue
+        # One by one, as the next may look like this one; another process may have been faster.
+        row = insert(Likeness).values(_likeness(session, picture))
+        session.execute(row.on_conflict_do_nothing(index_elements=["image_sha256"]))
 
 
-def _likeness(session: Session, picture: NewPicture) -> Likeness:
+def _likeness(session: Session, picture: NewPicture) -> dict[str, Any]:
     recent = (
         select(Likeness.fingerprint, Likeness.group_id)
         .where(
@@ -55,16 +61,16 @@ def _likeness(session: Session, picture: NewPicture) -> Likeness:
         .limit(MAX_COMPARED)
     )
     found = [(fingerprint, group) for fingerprint, group in session.execute(recent)]
-    return Likeness(
-        image_sha256=picture.sha256,
-        cell=picture.cell,
-        view=picture.view,
-        created_at=picture.created_at,
-        fingerprint=picture.look.fingerprint,
-        group_id=nearest(picture.look.fingerprint, found) or picture.sha256,
-        brightness=picture.look.brightness,
-        sharpness=picture.look.sharpness,
-    )
+    return {
+        "image_sha256": picture.sha256,
+        "cell": picture.cell,
+        "view": picture.view,
+        "created_at": picture.created_at,
+        "fingerprint": picture.look.fingerprint,
+        "group_id": nearest(picture.look.fingerprint, found) or picture.sha256,
+        "brightness": picture.look.brightness,
+        "sharpness": picture.look.sharpness,
+    }
 
 
 def groups_of(session: Session, images: Sequence[str]) -> dict[str, str]:
@@ -72,7 +78,7 @@ def groups_of(session: Session, images: Sequence[str]) -> dict[str, str]:
     query = select(Likeness.image_sha256, Likeness.group_id).where(
         Likeness.image_sha256.in_(images)
     )
-    found = dict(session.execute(query).tuples())
+    found = dict(session.execute(query).all())
     return {sha256: found.get(sha256, sha256) for sha256 in images}
 
 
@@ -84,7 +90,7 @@ def pending_in(session: Session, groups: Iterable[str]) -> Mapping[str, int]:
         .where(Likeness.group_id.in_(set(groups)), Image.status == ReviewStatus.PENDING)
         .group_by(Likeness.group_id)
     )
-    return dict(session.execute(query).tuples())
+    return dict(session.execute(query).all())
 
 
 def waiting_alike(session: Session, sha256: str) -> Sequence[Image]:

@@ -132,6 +132,17 @@ class TufSettings(Section):
     root_days: float = Field(default=3650, gt=0)
 
 
+class ReviewSettings(Section):
+    """Which labels a second person must see before they count."""
+
+    second_share: float = Field(default=0.0, ge=0, le=1)
+    """Part of all pictures, chosen by their hash."""
+    second_categories: tuple[str, ...] = ()
+    """Pictures on which the first reviewer marked one of these, always."""
+    min_iou: float = Field(default=0.5, gt=0, lt=1)
+    """Boxes of two reviewers that overlap less are not the same box."""
+
+
 class RetrainingSettings(Section):
     """When and how a new model is trained."""
 
@@ -216,6 +227,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     auth: AuthSettings = AuthSettings()
     tuf: TufSettings = TufSettings()
+    review: ReviewSettings = ReviewSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     gates: GateSettings = GateSettings()
     rollout: RolloutSettings = RolloutSettings()

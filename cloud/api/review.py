@@ -10,9 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from cloud.api.context import Ctx, Quality, Viewer
 from cloud.api.learning import Learning, acting
 from cloud.api.paging import MAX_LIMIT, Page, decode_cursor, page_of
-from cloud.db.tables import Annotation, ReviewStatus
-from cloud.review_items import MAX_BOXES, LabelledBox, ProposedBox, QueueKey, ReviewItem
+from cloud.db.tables import Annotation, ReviewStatus, Role
+from cloud.near_duplicates import MAX_OFFERED
+from cloud.review_items import (
+    MAX_BOXES,
+    LabelledBox,
+    Opinion,
+    ProposedBox,
+    QueueKey,
+    ReviewItem,
+)
 from cloud.review_value import value_of
+from cloud.second_review import AgreementReport
 from models.contract.messages import HardReason, Reason, Verdict
 
 router = APIRouter(prefix="/v1/review", tags=["review"])
@@ -46,6 +55,20 @@ class ProposalOut(BaseModel):
         return cls(category=box.category, bbox=box.bbox, score=box.score)
 
 
+class OpinionOut(BaseModel):
+    """What one of two reviewers said who disagree."""
+
+    reviewer: str
+    decision: ReviewStatus
+    annotations: list[AnnotationBody]
+
+    @classmethod
+    def of(cls, opinion: Opinion) -> Self:
+        """From an opinion of the labelling service."""
+        boxes = [AnnotationBody.of(box) for box in opinion.boxes]
+        return cls(reviewer=opinion.reviewer, decision=opinion.decision, annotations=boxes)
+
+
 class ReviewOut(BaseModel):
     """A picture with what the station said and what people said."""
 
@@ -72,6 +95,12 @@ class ReviewOut(BaseModel):
     """Boxes of the revision in force."""
     proposals: list[ProposalOut]
     """Boxes of the model to start from."""
+    group_id: str
+    """The same for all pictures that look alike."""
+    num_alike: int
+    """Other pictures that look like it and wait for review."""
+    opinions: list[OpinionOut]
+    """The two that disagree, where it is disputed."""
 
     @classmethod
     def of(cls, item: ReviewItem) -> Self:
@@ -97,6 +126,9 @@ class ReviewOut(BaseModel):
             release=result.release if result else None,
             annotations=[AnnotationBody.of(box) for box in item.annotations],
             proposals=[ProposalOut.of(box) for box in item.proposals],
+            group_id=item.group_id,
+            num_alike=item.num_alike,
+            opinions=[OpinionOut.of(opinion) for opinion in item.opinions],
         )
 
 
@@ -110,6 +142,73 @@ class ReviewBody(BaseModel):
     """Only where nobody signs in; else it is who signed in."""
     revision: int | None = Field(default=None, ge=0, le=2**31)
     """The revision that was looked at; refused when somebody saved another meanwhile."""
+
+
+class AlikeBody(BaseModel):
+    """Pictures that get the same label."""
+
+    pictures: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        min_length=1, max_length=MAX_OFFERED
+    )
+    reviewer: str | None = Field(default=None, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
+    """Only where nobody signs in; else it is who signed in."""
+
+
+class AlikeOut(BaseModel):
+    """What became of them."""
+
+    saved: list[ReviewOut]
+    refused: dict[str, str]
+    """Why a picture was left out, by its SHA-256."""
+
+
+class FiguresOut(BaseModel):
+    """How far reviewers agree."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    num_pictures: int
+    """Looked at twice."""
+    num_agreed: int
+    kappa: float | None
+    """Cohen's, over every box that at least one of the two marked."""
+    mean_iou: float | None
+
+
+class ReviewersOut(FiguresOut):
+    """How far two people agree."""
+
+    reviewers: tuple[str, str]
+
+
+class CategoryAgreementOut(BaseModel):
+    """How often both marked a category, of the times that at least one did."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    category: str
+    num_either: int
+    num_both: int
+
+
+class AgreementOut(BaseModel):
+    """Agreement of reviewers, where two have looked."""
+
+    overall: FiguresOut
+    by_reviewers: list[ReviewersOut]
+    by_category: list[CategoryAgreementOut]
+
+    @classmethod
+    def of(cls, report: AgreementReport) -> Self:
+        """From the report of the labelling service."""
+        return cls(
+            overall=FiguresOut.model_validate(report.overall),
+            by_reviewers=[
+                ReviewersOut(reviewers=names, **FiguresOut.model_validate(figures).model_dump())
+                for names, figures in report.by_reviewers.items()
+            ],
+            by_category=[CategoryAgreementOut.model_validate(row) for row in report.by_category],
+        )
 
 
 class RevisionOut(BaseModel):
@@ -161,6 +260,12 @@ def count_review(learning: Learning, _viewer: Viewer) -> dict[str, int]:
     return learning.labeling.counts()
 
 
+@router.get("/agreement")
+def get_agreement(learning: Learning, _viewer: Viewer) -> AgreementOut:
+    """How far reviewers agree, where two have looked."""
+    return AgreementOut.of(learning.labeling.agreement())
+
+
 @router.get("/{sha256}")
 def get_review(learning: Learning, _viewer: Viewer, sha256: Sha256) -> ReviewOut:
     """One picture."""
@@ -184,8 +289,26 @@ def put_review(
         boxes=[LabelledBox(box.category, box.bbox) for box in body.annotations],
         reviewer=acting(context, identity, body.reviewer),
         revision=body.revision,
+        may_arbitrate=identity.may(Role.ML),
     )
     return ReviewOut.of(item)
+
+
+@router.get("/{sha256}/alike")
+def list_alike(learning: Learning, _viewer: Viewer, sha256: Sha256) -> list[ReviewOut]:
+    """Pictures that look like this one and wait for review."""
+    return [ReviewOut.of(item) for item in learning.labeling.alike(sha256)]
+
+
+@router.post("/{sha256}/alike")
+def label_alike(
+    context: Ctx, learning: Learning, identity: Quality, sha256: Sha256, body: AlikeBody
+) -> AlikeOut:
+    """Say the same about pictures that look like this one; each gets a label of its own."""
+    saved, refused = learning.labeling.label_alike(
+        sha256, body.pictures, reviewer=acting(context, identity, body.reviewer)
+    )
+    return AlikeOut(saved=[ReviewOut.of(item) for item in saved], refused=refused)
 
 
 @router.post("/{sha256}/undo")

@@ -15,7 +15,8 @@ from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.links import image_url, part_url, thumbnail_url
 from cloud.db.tables import ReviewStatus, Role
 from cloud.errors import CloudError, NotFoundError
-from cloud.labeling import Labeling, LabelledBox, ReviewItem
+from cloud.labeling import Labeling
+from cloud.review_items import LabelledBox, ReviewItem
 from models.contract.bundle import Category, CategoryKind
 
 PERIOD_S = 1.5

@@ -8,7 +8,8 @@ import pytest
 from cloud.dataset import Datasets
 from cloud.db.tables import ReviewStatus
 from cloud.errors import ConflictError, InvalidError
-from cloud.labeling import Labeling, LabelledBox
+from cloud.labeling import Labeling
+from cloud.review_items import LabelledBox
 from cloud.snapshot_files import read_rows
 
 TORN = LabelledBox("torn_label", (10.0, 10.0, 20.0, 15.0))

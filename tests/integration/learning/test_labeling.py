@@ -8,7 +8,8 @@ from cloud.audit import list_entries
 from cloud.db.session import Database
 from cloud.db.tables import ReviewStatus
 from cloud.errors import ConflictError, InvalidError, NotFoundError
-from cloud.labeling import Labeling, LabelledBox, QueueKey
+from cloud.labeling import Labeling
+from cloud.review_items import LabelledBox, QueueKey
 from cloud.review_value import value_of
 from models.contract.bundle import CategoryKind
 

@@ -11,8 +11,9 @@ from cloud.db.migration import migrate
 from cloud.db.session import Database
 from cloud.db.tables import ReviewStatus, RolloutState, RunState
 from cloud.image_store import ImageStore
-from cloud.labeling import Labeling, LabelledBox, QueueKey
+from cloud.labeling import Labeling
 from cloud.learning import LearningServices
+from cloud.review_items import LabelledBox, QueueKey
 from cloud.review_value import value_of
 from cloud.settings import Settings
 from cloud.snapshot_files import read_rows

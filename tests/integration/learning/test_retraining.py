@@ -11,9 +11,9 @@ from cloud.db.session import Database
 from cloud.db.tables import ReviewStatus, RunState, TrainingRun
 from cloud.errors import ConflictError
 from cloud.image_store import ImageStore
-from cloud.labeling import LabelledBox
 from cloud.learning import LearningServices
 from cloud.policy import RetrainingTrigger
+from cloud.review_items import LabelledBox
 from cloud.settings import Settings
 from cloud.training_process import TrainingProcess, arguments, seconds_of
 from models.contract.bundle import CategoryKind
