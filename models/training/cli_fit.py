@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from models.contract.bundle import read_manifest
 from models.contract.snapshot import Split
 from models.training import cli_options as options
 from models.training.cli_session import SPARK_LOG, open_session, reporting
@@ -167,6 +168,7 @@ def _finish(
     """Everything after the fit."""
     from models.training import release_candidate as release
     from models.training import snapshot_io, spark_session
+    from models.training.picture_results import keep_picture_results
 
     finished = release.read_run(run_dir)
     made = run_dir / "bundle.part"
@@ -188,6 +190,15 @@ def _finish(
     )
     manifest = release.seal_bundle(made, facts, judged, pictures)
     release.put_in_place(made, bundle)
+    known = {"candidate": manifest} | ({"running": read_manifest(compare)} if compare else {})
+    keep_picture_results(
+        run_dir,
+        snapshot_id=finished.state.snapshot_id,
+        index=index,
+        split=split,
+        judged=judged,
+        manifests=known,
+    )
     report = release.report_of(finished, manifest, judged, split)
     (run_dir / REPORT_NAME).write_text(json.dumps(report, indent=2) + "\n")
     maps = [f"INT8 mAP@0.5 {figure(report['candidate']['map50'])}"]
