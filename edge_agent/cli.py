@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 from rich.console import Console
@@ -15,8 +15,12 @@ from rich.table import Table
 
 import models
 from edge_agent.errors import ConfigurationError, EdgeAgentError, ModelFault
+from edge_agent.monitor_cli import monitor
 from edge_agent.settings import load_settings
 from edge_agent.telemetry import start_logging
+
+if TYPE_CHECKING:
+    from edge_agent.bench import BenchReport
 
 RELEASED_BUNDLE = Path(models.__file__).parent / "released" / "plate"
 EXIT_FAILED = 1
@@ -84,6 +88,9 @@ def check_config(config: Config) -> None:
     typer.echo(f"ok: recipe {recipe.recipe_id} v{recipe.version}, model {model}", err=True)
 
 
+app.command()(one_line_errors(monitor))
+
+
 @app.command()
 @one_line_errors
 def infer(
@@ -129,14 +136,26 @@ def bench(
     from edge_agent.adapters.detector import Loading
     from edge_agent.bench import run_bench
 
-    report = run_bench(bundle, loading=Loading(threads), rounds=rounds, cycles=cycles).as_dict()
+    report = run_bench(bundle, loading=Loading(threads), rounds=rounds, cycles=cycles)
     if as_json:
-        typer.echo(json.dumps(report))
+        typer.echo(json.dumps(report.as_dict()))
         return
-    table = Table("figure", "value")
-    for name, value in report.items():
-        table.add_row(name, str(value))
-    Console().print(table)
+    Console().print(_bench_table(report))
+
+
+def _bench_table(report: "BenchReport") -> Table:
+    title = (
+        f"model {report.bundle_id}, {report.num_threads} thread(s) an inference, "
+        f"medians of {report.rounds} x {report.cycles}"
+    )
+    table = Table("", "p50 ms", "p99 ms", "two at once, 1/s", title=title, title_justify="left")
+    bare = (report.infer_ms_p50, report.infer_ms_p99, report.infer_per_s)
+    whole = (report.cycle_ms_p50, report.cycle_ms_p99, report.cycle_per_s)
+    table.add_row("bare OpenVINO infer()", *(f"{value:.2f}" for value in bare))
+    table.add_row("grab, check, infer, judge", *(f"{value:.2f}" for value in whole))
+    ratios = f"x {report.cycle_over_infer_ratio:.3f} (+{report.overhead_ms_p50:.2f} ms)"
+    table.add_row("the latter by the former", ratios, "", f"x {report.throughput_ratio:.3f}")
+    return table
 
 
 def _table(found: dict[str, Any]) -> Table:

@@ -1,7 +1,8 @@
 """One inspection cycle: grab, check, detect, judge. Runs on the vision thread."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from edge_agent.clock import NS_PER_MS, NS_PER_S
 from edge_agent.errors import GrabTimeoutError, TransientError
@@ -70,8 +71,7 @@ def run_cycle(task: CycleTask, vision: Vision, model: LoadedModel) -> CycleRepor
     shown = (task.part_id, task.view.name)
     previous = None if vision.previous_of == shown else vision.previous
     vision.previous, vision.previous_of = frames[-1].image, shown
-    report = judge_frames(frames, task, model, clock=vision.clock, previous=previous)
-    return replace(report, timings=replace(report.timings, grab_ms=grab_ms))
+    return judge_frames(frames, task, model, clock=vision.clock, previous=previous, grab_ms=grab_ms)
 
 
 def judge_frames(
@@ -81,6 +81,7 @@ def judge_frames(
     *,
     clock: Clock,
     previous: Image | None = None,
+    grab_ms: float = 0.0,
 ) -> CycleReport:
     """Check, detect and judge pictures that are there already.
 
@@ -90,6 +91,7 @@ def judge_frames(
         model: that judges.
         clock: of the durations.
         previous: the camera's picture before, to notice one that repeats itself.
+        grab_ms: what taking the pictures took.
 
     Raises:
         ModelFault: the model is unusable.
@@ -99,15 +101,17 @@ def judge_frames(
         reason = check_picture(frame.image, task.recipe, previous)
         previous = frame.image
         if reason is not None:
-            return CycleReport(_undecided((reason,)), frame)
+            return CycleReport(_undecided((reason,)), frame, timings=CycleTimings(grab_ms))
         if clock.monotonic_ns() >= task.answer_by_ns:
-            return CycleReport(_late("no time was left to look at the picture"), frame)
+            late = _late("no time was left to look at the picture")
+            return CycleReport(late, frame, timings=CycleTimings(grab_ms))
         before_ns = clock.monotonic_ns()
         found.append(model.detector.infer(frame.image))
         inference_ns += clock.monotonic_ns() - before_ns
     judged_ns = clock.monotonic_ns()
     decision = _decide(found, task, model)
     timings = CycleTimings(
+        grab_ms=grab_ms,
         inference_ms=inference_ns / NS_PER_MS,
         judgement_ms=(clock.monotonic_ns() - judged_ns) / NS_PER_MS,
     )
@@ -121,8 +125,7 @@ def undecided(code: ReasonCode, text: str, *, failed: bool = False) -> CycleRepo
 
 
 def _grab_all(task: CycleTask, vision: Vision) -> list[Frame]:
-    if task.view.camera_features:
-        vision.camera.configure(task.view.camera_features)
+    vision.camera.configure(task.view.camera_features)
     frames = []
     for _ in range(task.recipe.n_of_m.m):
         left_s = (task.answer_by_ns - vision.clock.monotonic_ns()) / NS_PER_S
@@ -135,8 +138,12 @@ def _decide(found: list[Detections], task: CycleTask, model: LoadedModel) -> Vie
     if not all(is_sound(detections) for detections in found):
         text = "the model answered with numbers that are none"
         return _undecided((Reason(code=ReasonCode.MODEL_FAULT, text=text),), ResultState.FAILED)
-    label_map = LabelMap(model.detector.categories, model.detector.thresholds)
-    return ViewDecision(*judge_view(found, task.view, task.recipe, label_map))
+    return ViewDecision(*judge_view(found, task.view, task.recipe, _label_map(model)))
+
+
+@lru_cache(maxsize=2)
+def _label_map(model: LoadedModel) -> LabelMap:
+    return LabelMap(model.detector.categories, model.detector.thresholds)
 
 
 def _late(text: str) -> ViewDecision:

@@ -8,7 +8,7 @@ from models.contract.messages import Reason, ReasonCode
 from models.contract.recipe import ImageChecks, Recipe
 
 SATURATED_GREY = 250
-MAX_MEASURED_PX = 400_000
+MAX_MEASURED_PX = 60_000
 """Brightness is measured on about this many pixels: a 5 MP picture would cost a millisecond."""
 
 
@@ -33,8 +33,9 @@ def check_picture(image: Image, recipe: Recipe, previous: Image | None = None) -
 
 
 def _brightness_fault(image: Image, checks: ImageChecks) -> Reason | None:
-    step = max(1, round((image.shape[0] * image.shape[1] / MAX_MEASURED_PX) ** 0.5))
-    grey = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_BGR2GRAY)
+    # Whole rows: leaving out columns as well costs twenty times as much as the look itself.
+    step = max(1, round(image.shape[0] * image.shape[1] / MAX_MEASURED_PX))
+    grey = cv2.cvtColor(np.ascontiguousarray(image[::step]), cv2.COLOR_BGR2GRAY)
     mean = cv2.mean(grey)[0]
     if mean < checks.min_mean:
         return _reason(ReasonCode.BLACK, f"mean grey {mean:.1f} is under {checks.min_mean:g}")

@@ -18,8 +18,11 @@ class Loading:
     """How models are compiled on this machine."""
 
     num_threads: int = 1
+    """Of one inference."""
     cache_dir: Path | None = None
     precision: str = "f32"
+    num_requests: int = 1
+    """Pictures that may be looked at at once."""
 
 
 class BundleDetector:
@@ -81,6 +84,7 @@ def load_model(bundle_dir: Path, ref: ModelRef | None = None, *, loading: Loadin
             num_threads=loading.num_threads,
             cache_dir=loading.cache_dir,
             precision=loading.precision,
+            num_requests=loading.num_requests,
         )
     except ContractError as error:
         raise ModelFault(str(error)) from error

@@ -1,5 +1,7 @@
 """The one way to run a bundle: on the edge, in evaluation and behind HTTP."""
 
+import queue
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,21 +23,41 @@ class BundleError(ContractError):
     """A bundle that cannot be run; the text is one line."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seat:
+    """An inference request with the input that it reads: one picture at a time."""
+
+    request: ov.InferRequest
+    buffer: Image
+
+    @classmethod
+    def of(cls, compiled: ov.CompiledModel, spec: DetectorSpec) -> Self:
+        request = compiled.create_infer_request()
+        buffer: Image = np.zeros((1, spec.input_height, spec.input_width, 3), np.uint8)
+        request.set_input_tensor(ov.Tensor(buffer, shared_memory=True))
+        return cls(request, buffer)
+
+
 class DetectorRuntime:
     """A compiled detector, ready to look at pictures.
 
-    It has one owner: two threads must not call `infer` at the same time, as the input buffer is
-    reused from picture to picture.
+    Any thread may call `infer`; ``num_requests`` of them are served at a time, others wait.
     """
 
     def __init__(
-        self, compiled: ov.CompiledModel, manifest: BundleManifest, spec: DetectorSpec
+        self,
+        compiled: ov.CompiledModel,
+        manifest: BundleManifest,
+        spec: DetectorSpec,
+        *,
+        num_requests: int = 1,
     ) -> None:
         self.manifest = manifest
         self.spec = spec
-        self._request = compiled.create_infer_request()
-        self._buffer: Image = np.zeros((1, spec.input_height, spec.input_width, 3), np.uint8)
-        self._request.set_input_tensor(ov.Tensor(self._buffer, shared_memory=True))
+        self.num_requests = num_requests
+        self._free: queue.SimpleQueue[_Seat] = queue.SimpleQueue()
+        for _ in range(num_requests):
+            self._free.put(_Seat.of(compiled, spec))
         self.precision_in_force = compiled.get_property(hint.inference_precision).get_type_name()
 
     @classmethod
@@ -46,17 +68,19 @@ class DetectorRuntime:
         num_threads: int | None = 1,
         cache_dir: Path | None = None,
         precision: str = "f32",
+        num_requests: int = 1,
         verify: bool = True,
     ) -> Self:
         """Check a bundle and compile it for this machine's CPU.
 
         Args:
             bundle_dir: folder with a manifest.
-            num_threads: of the inference; None leaves it to OpenVINO. One holds its worst case
+            num_threads: of one inference; None leaves it to OpenVINO. One holds its worst case
                 better than two where other work shares the cores.
             cache_dir: where compiled models are kept, which halves the next start.
             precision: of the layers that are not INT8. Left to itself the CPU plug-in takes bf16
                 where it can, and answers differently from machine to machine.
+            num_requests: pictures that may be looked at at once.
             verify: compare every file with the manifest first.
 
         Raises:
@@ -71,7 +95,7 @@ class DetectorRuntime:
             raise BundleError(str(error)) from error
         if spec.categories != manifest.category_names:
             raise BundleError(f"{bundle_dir}: manifest and spec name different categories")
-        options = _options(num_threads, precision)
+        options = cpu_options(num_threads, precision, num_requests=num_requests)
         if cache_dir is not None:
             options[ov_properties.cache_dir()] = str(cache_dir)
         try:
@@ -79,7 +103,7 @@ class DetectorRuntime:
         except RuntimeError as error:
             cause = str(error).strip().splitlines()[-1]
             raise BundleError(f"{bundle_dir}: OpenVINO refuses the model ({cause})") from error
-        return cls(compiled, manifest, spec)
+        return cls(compiled, manifest, spec, num_requests=num_requests)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -104,19 +128,24 @@ class DetectorRuntime:
             ValueError: ``image`` is not such a picture.
         """
         check_image(image)
-        resize_to_input(image, self.spec, out=self._buffer[0])
-        self._request.infer()
-        rows = self._request.get_tensor(DETECTIONS).data
-        return Detections(
-            boxes=scale_to_picture(rows[:, 2:6], image.shape, self.spec),
-            scores=rows[:, 1].copy(),
-            class_ids=rows[:, 0].astype(np.int64),
-            embedding=self._request.get_tensor(EMBEDDING).data[0].copy(),
-        )
+        seat = self._free.get()
+        try:
+            resize_to_input(image, self.spec, out=seat.buffer[0])
+            seat.request.infer()
+            rows = seat.request.get_tensor(DETECTIONS).data
+            return Detections(
+                boxes=scale_to_picture(rows[:, 2:6], image.shape, self.spec),
+                scores=rows[:, 1].copy(),
+                class_ids=rows[:, 0].astype(np.int64),
+                embedding=seat.request.get_tensor(EMBEDDING).data[0].copy(),
+            )
+        finally:
+            self._free.put(seat)
 
     def close(self) -> None:
-        """Let go of the compiled model; `infer` must not be called afterwards."""
-        del self._request
+        """Wait for who is inside, then let go of the model; nobody may call `infer` afterwards."""
+        for _ in range(self.num_requests):
+            self._free.get()
 
     def __enter__(self) -> Self:
         return self
@@ -130,14 +159,18 @@ class DetectorRuntime:
         self.close()
 
 
-def _options(num_threads: int | None, precision: str) -> dict[str, object]:
+def cpu_options(
+    num_threads: int | None, precision: str, *, num_requests: int = 1
+) -> dict[str, object]:
+    """How a detector is compiled for the CPU."""
     options: dict[str, object] = {
         hint.performance_mode(): hint.PerformanceMode.LATENCY,
         hint.inference_precision(): precision,
-        ov_properties.num_streams(): 1,
+        # A stream for each request: two requests on one stream wait for each other.
+        ov_properties.num_streams(): num_requests,
         # Pinned threads of two processes end up on the same core.
         hint.enable_cpu_pinning(): False,
     }
     if num_threads is not None:
-        options[ov_properties.inference_num_threads()] = num_threads
+        options[ov_properties.inference_num_threads()] = num_threads * num_requests
     return options
