@@ -126,6 +126,7 @@ def assemble(settings: Settings, world: World) -> Core:
     if world.model is not None:
         access.show_model(world.model)
     controls.use(recipe)
+    controls.on_recipe = vision.rehearse
     wiring = Wiring(
         clock=clock,
         mailbox=mailbox,

@@ -4,7 +4,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 
-from edge_agent.errors import StorageError
+from edge_agent.errors import FeatureRefusedError, StationFault, StorageError
 from edge_agent.jobs import Job
 from edge_agent.judgement import unknown_expected, unknown_forbidden
 from edge_agent.ports import Clock
@@ -40,6 +40,9 @@ class Controls:
         self._clock = clock
         self._acks: OrderedDict[str, CommandAck] = OrderedDict()
         self._waiting_recipe: Recipe | None = None
+        self._untried_recipe: Recipe | None = None
+        self.on_recipe: Callable[[Recipe], None] = lambda _: None
+        """Told of every recipe that comes into force."""
 
     def carry_out(self, command: Command) -> CommandAck:
         """Do what was asked; a repeated command_id gets the stored answer and does nothing."""
@@ -61,6 +64,26 @@ class Controls:
         if not self._book.is_newer(recipe):
             return
         refusal = self._unsuitable(recipe)
+        if refusal is None and any(view.camera_features for view in recipe.views):
+            self._untried_recipe = recipe  # the camera has a say
+            return
+        self._keep(recipe, refusal)
+
+    def take_untried(self) -> Recipe | None:
+        """A recipe from the cloud whose camera features are to be tried; `rehearsed` is next."""
+        recipe, self._untried_recipe = self._untried_recipe, None
+        return recipe
+
+    def rehearsed(self, recipe: Recipe, fault: StationFault | None) -> None:
+        """The camera was asked whether it takes what a recipe from the cloud wants of it."""
+        if not self._book.is_newer(recipe):
+            return  # it is in force already
+        if fault is None or isinstance(fault, FeatureRefusedError):
+            self._keep(recipe, str(fault) if fault else None)
+        elif self._untried_recipe is None:
+            self._untried_recipe = recipe  # the camera is gone: once more when it is back
+
+    def _keep(self, recipe: Recipe, refusal: str | None) -> None:
         if refusal is None:
             try:
                 self._book.put(recipe)
@@ -89,6 +112,7 @@ class Controls:
         if self.categories is not None and (blind := unknown_forbidden(recipe, self.categories)):
             logger.warning("not checked, unknown to the model", extra={"defects": blind})
         self.note("recipe_selected", f"{recipe.recipe_id} v{recipe.version}")
+        self.on_recipe(recipe)
 
     def note(self, code: str, text: str = "") -> None:
         """Record an event of the station."""

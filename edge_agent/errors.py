@@ -40,6 +40,11 @@ class CameraFault(StationFault):
     def __init__(self, camera_id: str, cause: str) -> None:
         super().__init__(f"camera {camera_id}: {cause}")
         self.camera_id = camera_id
+        self.cause = cause
+
+
+class FeatureRefusedError(CameraFault):
+    """The camera is there, but does not take a setting: somebody has to correct it."""
 
 
 class ModelFault(StationFault):

@@ -28,7 +28,9 @@ from edge_agent.mailbox import (
     PictureDone,
     PictureTaken,
     PlcMessage,
+    Probed,
     Recovered,
+    Rehearsed,
     Stop,
     StorageChanged,
     SwapRequest,
@@ -156,9 +158,9 @@ class Inspection:
                 self._w.vision.finished_one()
                 self._w.desk.finish(event)
                 self._w.repairs.take_in(event.fault)
-            case Recovered():
+            case Recovered() | Probed() | Rehearsed():
                 self._w.vision.finished_one()
-                self._w.repairs.finish(event)
+                self._on_camera(event)
             case SwapRequest():
                 self._w.slot.request(event)
             case CloudRecipe():
@@ -173,6 +175,16 @@ class Inspection:
             case Stop():
                 self._is_stopping = True
                 self._station.halt()
+
+    def _on_camera(self, event: Recovered | Probed | Rehearsed) -> None:
+        match event:
+            case Recovered():
+                self._w.repairs.finish(event)
+            case Probed():
+                self._w.repairs.take_in(event.fault)
+            case Rehearsed():
+                self._w.repairs.rehearsed(event)
+                self._w.controls.rehearsed(event.recipe, event.fault)
 
     def _keep_time(self) -> None:
         now_ns = self._now_ns()
@@ -196,6 +208,7 @@ class Inspection:
         if station.execution is None and w.vision.is_idle:
             w.slot.swap_if_asked()
             w.controls.change_recipe_if_due()
+            w.repairs.try_recipe()
             if w.mailbox.is_empty() and not self._is_stopping:
                 w.desk.start_next(station.recipe)
         station.hold("recorder", on=not w.recorder.has_room)

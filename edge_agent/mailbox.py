@@ -8,6 +8,7 @@ from edge_agent.cycle import CycleReport
 from edge_agent.errors import StationFault
 from edge_agent.ports import CycleOutcome, LoadedModel, PictureRequest
 from models.contract.messages import Alarm, Command, DesiredRecipe
+from models.contract.recipe import Recipe
 from models.contract.topics import Channel
 
 MAX_WAITING = 1_000
@@ -60,6 +61,21 @@ class Recovered:
     """A try to repair the camera or the model ended."""
 
     code: str
+    fault: StationFault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The vision thread looked whether the camera is still there, while nothing else happened."""
+
+    fault: StationFault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """The vision thread tried whether the camera takes what a recipe's views want of it."""
+
+    recipe: Recipe
     fault: StationFault | None
 
 
@@ -118,6 +134,8 @@ Event = (
     | CycleDone
     | PictureDone
     | Recovered
+    | Probed
+    | Rehearsed
     | SwapRequest
     | CloudCommand
     | CloudRecipe

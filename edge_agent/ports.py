@@ -90,10 +90,13 @@ class Camera(Protocol):
         ...
 
     def configure(self, features: Mapping[str, float | int | str | bool]) -> None:
-        """Apply settings by GenICam SFNC name before the next grab.
+        """Bring the camera to these settings, by GenICam SFNC name, before the next grab.
+
+        What an earlier call set and this one does not name goes back to what it was at opening.
 
         Raises:
-            CameraFault: the device refuses one.
+            FeatureRefusedError: the device does not know one, or does not take its value.
+            CameraFault: the device is gone.
         """
         ...
 
@@ -109,6 +112,14 @@ class Camera(Protocol):
             GrabTimeoutError: no frame arrived within ``timeout_s``.
             BrokenFrameError: what arrived is not a picture.
             CameraFault: the device is gone and must be opened again.
+        """
+        ...
+
+    def probe(self) -> None:
+        """Look whether the device is still there, without a picture; called while nothing happens.
+
+        Raises:
+            CameraFault: it is gone, or delivers no more.
         """
         ...
 

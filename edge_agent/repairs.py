@@ -2,8 +2,8 @@
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.controls import Controls
-from edge_agent.errors import StationFault
-from edge_agent.mailbox import Recovered
+from edge_agent.errors import FeatureRefusedError, StationFault
+from edge_agent.mailbox import Recovered, Rehearsed
 from edge_agent.ports import Clock, LoadedModel
 from edge_agent.recorder import STORAGE
 from edge_agent.station import Station
@@ -14,6 +14,9 @@ ACTIONS = {
     CAMERA: "Check the camera's power and cable; it is opened again by itself",
     MODEL: "Roll back to an earlier model, or reset; the model is tried again by itself",
 }
+CORRECT_FEATURE = "Correct camera_features in the recipe, or features of [camera] in the settings"
+PROBE_NS = NS_PER_S // 4
+"""While nothing happens, the camera is looked after so often: its loss shows before a deadline."""
 
 
 class Repairs:
@@ -34,6 +37,7 @@ class Repairs:
         self._clock = clock
         self._pause_ns = int(pause_s * NS_PER_S)
         self._next_ns: dict[str, int] = {}
+        self._probe_ns = 0
         controls.on_reset = self.hurry
 
     def open_camera(self) -> None:
@@ -47,7 +51,9 @@ class Repairs:
             return
         code = fault_code(fault)
         self._next_ns[code] = self._clock.monotonic_ns() + self._pause_ns
-        alarm = Alarm(code=code, cause=str(fault)[:200], action=ACTIONS[code])
+        is_setting = isinstance(fault, FeatureRefusedError)
+        action = CORRECT_FEATURE if is_setting else ACTIONS[code]
+        alarm = Alarm(code=code, cause=str(fault)[:200], action=action)
         if self._station.raise_fault(alarm):
             self._controls.note(f"alarm_{code}", alarm.cause)
 
@@ -59,6 +65,17 @@ class Repairs:
         self._station.hold(event.code, on=False)
         if self._station.clear_fault(event.code):
             self._controls.note(f"recovered_{event.code}")
+
+    def rehearsed(self, event: Rehearsed) -> None:
+        """A recipe's camera features were tried; the running recipe's must be taken."""
+        is_running = event.recipe is self._station.recipe
+        if is_running and CAMERA not in self._next_ns:  # else it is on its way to be opened anew
+            self.take_in(event.fault)
+
+    def try_recipe(self) -> None:
+        """Let the camera say whether it suits a recipe from the cloud; while vision is idle."""
+        if CAMERA not in self._next_ns and (recipe := self._controls.take_untried()) is not None:
+            self._vision.rehearse(recipe)
 
     def storage_changed(self, alarm: Alarm | None) -> None:
         """The recorder cannot write, or can again (None); inspection goes on meanwhile."""
@@ -79,7 +96,16 @@ class Repairs:
         if due is not None:
             del self._next_ns[due]
             self._vision.recover(due, model, self._station.recipe)
+        elif self._is_probe_due(now_ns):
+            self._probe_ns = now_ns + PROBE_NS
+            self._vision.probe()
 
     def next_ns(self) -> int | None:
         """When the next try is due."""
-        return min(self._next_ns.values(), default=None)
+        times = list(self._next_ns.values())
+        if CAMERA not in self._next_ns:
+            times.append(self._probe_ns)
+        return min(times)
+
+    def _is_probe_due(self, now_ns: int) -> bool:
+        return CAMERA not in self._next_ns and now_ns >= self._probe_ns

@@ -39,7 +39,7 @@ class CellSettings(Section):
 class CameraSettings(Section):
     """The camera over the part."""
 
-    kind: Literal["folder", "video", "opencv"] = "folder"
+    kind: Literal["folder", "video", "opencv", "pylon", "aravis", "genicam"] = "folder"
     camera_id: str = "camera"
     path: Path | None = None
     """Folder of pictures (kind ``folder``), or a file (kind ``video``)."""
@@ -47,21 +47,33 @@ class CameraSettings(Section):
     """``spool``: each picture is taken once and removed; ``cycle``: the folder goes round."""
     match_part: bool = True
     """``spool``: take only a picture named after the part; when false, the oldest one."""
-    source: str = "0"
-    """Kind ``opencv``: index of a USB camera, or an ``rtsp://`` or ``http://`` URL."""
+    source: str | None = None
+    """Kind ``opencv``: index of a USB camera, or an ``rtsp://`` or ``http://`` URL. Kinds
+    ``pylon``, ``aravis``, ``genicam``: serial number or name; when not given, the first found."""
+    producer: Path | None = None
+    """Kind ``genicam``: the GenTL producer (``.cti``) of the camera's maker."""
     width_px: int | None = Field(default=None, ge=16)
     height_px: int | None = Field(default=None, ge=16)
+    features: dict[str, float | int | str | bool] = Field(default_factory=dict)
+    """Settings by GenICam SFNC name that hold for every picture; a view's go before them."""
     grab_timeout_s: float = Field(default=1.0, gt=0, le=60)
     """The deadline of the part ends the wait earlier."""
-    open_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    open_timeout_s: float = Field(default=3.0, gt=0, le=60)
+    stale_s: float = Field(default=1.0, ge=0.1, le=60)
+    """Kind ``opencv``: a stream without a frame for this long counts as lost."""
+    trigger_lead_s: float = Field(default=0.1, ge=0, le=10)
+    """Hardware trigger: a frame may come this long before the PLC's message about its part."""
     loop: bool = False
     """Start a video again at its end."""
 
     @model_validator(mode="after")
     def _source_fits_the_kind(self) -> Self:
-        if self.kind != "opencv" and self.path is None:
+        if self.kind in {"folder", "video"} and self.path is None:
             raise ValueError(f"a {self.kind} camera needs path")
-        if self.kind == "opencv" and not (self.source.isdigit() or "://" in self.source):
+        if self.kind == "genicam" and self.producer is None:
+            raise ValueError("a genicam camera needs producer, the .cti file of its maker")
+        is_address = self.source is None or self.source.isdigit() or "://" in self.source
+        if self.kind == "opencv" and not is_address:
             raise ValueError(f"source = {self.source!r} is neither a number nor a URL")
         return self
 

@@ -14,8 +14,17 @@ import numpy as np
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.cycle import CycleTask, Vision, judge_frames, run_cycle
-from edge_agent.errors import CameraFault, ModelFault, StationFault
-from edge_agent.mailbox import CycleDone, Event, PictureDone, PictureJob, PictureTaken, Recovered
+from edge_agent.errors import CameraFault, FeatureRefusedError, ModelFault, StationFault
+from edge_agent.mailbox import (
+    CycleDone,
+    Event,
+    PictureDone,
+    PictureJob,
+    PictureTaken,
+    Probed,
+    Recovered,
+    Rehearsed,
+)
 from edge_agent.ports import Camera, Clock, Frame, LoadedModel
 from models.contract.recipe import Recipe
 
@@ -74,6 +83,14 @@ class VisionWorker:
         """Open the camera again, or try whether the model answers; posts `Recovered`."""
         self._give(partial(self._recover, code, model, recipe))
 
+    def probe(self) -> None:
+        """Look whether the camera is still there; posts `Probed`."""
+        self._give(self._probe)
+
+    def rehearse(self, recipe: Recipe) -> None:
+        """Try whether the camera takes what a recipe's views want of it; posts `Rehearsed`."""
+        self._give(partial(self._rehearse, recipe))
+
     def _give(self, work: Callable[[], None]) -> None:
         self._num_waiting += 1
         self._work.put(work)
@@ -114,6 +131,8 @@ class VisionWorker:
                 self._vision.camera.close()
                 self._vision.previous = None
                 self._vision.camera.open()
+                if recipe is not None:
+                    self._try_features(recipe)
             elif model is not None and recipe is not None:
                 size = (recipe.image_height_px, recipe.image_width_px, 3)
                 model.detector.infer(np.full(size, 127, np.uint8))
@@ -122,6 +141,33 @@ class VisionWorker:
         except Exception as error:  # noqa: BLE001 - as above
             fault = _unforeseen(error)
         self._post(Recovered(code, fault))
+
+    def _probe(self) -> None:
+        self._post(Probed(_fault_in(self._vision.camera.probe)))
+
+    def _rehearse(self, recipe: Recipe) -> None:
+        self._post(Rehearsed(recipe, _fault_in(partial(self._try_features, recipe))))
+
+    def _try_features(self, recipe: Recipe) -> None:
+        camera = self._vision.camera
+        try:
+            for view in recipe.views:
+                camera.configure(view.camera_features)
+        except FeatureRefusedError as error:
+            camera.configure({})
+            where = f"{error.cause} (recipe {recipe.recipe_id}, view {view.name})"
+            raise FeatureRefusedError(error.camera_id, where) from error
+        camera.configure(recipe.views[0].camera_features)
+
+
+def _fault_in(work: Callable[[], None]) -> StationFault | None:
+    try:
+        work()
+    except StationFault as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - the thread's boundary: the part is not passed
+        return _unforeseen(error)
+    return None
 
 
 def fault_code(fault: StationFault) -> str:

@@ -88,6 +88,14 @@ class SpoolCamera:
             path.unlink(missing_ok=True)
         return Frame(image, next(self._frame_ids), captured_at, path.name, self._is_simulated)
 
+    def probe(self) -> None:
+        """Look whether the folder is still there.
+
+        Raises:
+            CameraFault: it is not.
+        """
+        self.open()
+
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -165,6 +173,15 @@ class CycleCamera:
                 self._decoded[path] = image
         now = datetime.now(UTC)
         return Frame(image, self._num_frames, now, path.name, self._is_simulated)
+
+    def probe(self) -> None:
+        """Look whether the folder is still there.
+
+        Raises:
+            CameraFault: it is not.
+        """
+        if not self._folder.is_dir():
+            raise CameraFault(self._camera_id, f"folder {self._folder} is not there")
 
     def close(self) -> None:
         """Forget the pictures."""

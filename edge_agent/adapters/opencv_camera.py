@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
+from edge_agent.adapters.opencv_features import CaptureFeatures
+from edge_agent.camera_features import FeatureKeeper, Features, FeatureValue
 from edge_agent.errors import CameraFault, GrabTimeoutError
 from edge_agent.ports import Frame, Image
 
@@ -19,14 +21,8 @@ logger = logging.getLogger(__name__)
 STREAM_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https", "tcp", "udp"})
 MAX_READ_FAULTS = 3
 CLOSE_TIMEOUT_S = 5.0
-# SFNC name: OpenCV property and the factor from SFNC's unit to OpenCV's (100 us in V4L2).
-FEATURES: dict[str, tuple[int, float]] = {
-    "ExposureTime": (cv2.CAP_PROP_EXPOSURE, 0.01),
-    "Gain": (cv2.CAP_PROP_GAIN, 1.0),
-    "Width": (cv2.CAP_PROP_FRAME_WIDTH, 1.0),
-    "Height": (cv2.CAP_PROP_FRAME_HEIGHT, 1.0),
-    "AcquisitionFrameRate": (cv2.CAP_PROP_FPS, 1.0),
-}
+NUM_SETTLING = 2
+"""Frames that were on their way when a feature was changed."""
 
 
 class LiveCamera:
@@ -40,7 +36,9 @@ class LiveCamera:
         source: index of a USB camera, or a URL.
         camera_id: name for messages.
         size_px: width and height to ask a USB camera for.
-        open_timeout_s: for opening, and for the next frame of a stream that has stopped.
+        features: by SFNC name, for every picture.
+        open_timeout_s: for opening.
+        stale_s: a stream without a frame for this long counts as lost.
     """
 
     def __init__(
@@ -49,12 +47,18 @@ class LiveCamera:
         *,
         camera_id: str = "camera",
         size_px: tuple[int, int] | None = None,
-        open_timeout_s: float = 5.0,
+        features: Features | None = None,
+        open_timeout_s: float = 3.0,
+        stale_s: float = 1.0,
     ) -> None:
         self._source = source
         self._camera_id = camera_id
         self._size_px = size_px
+        self._base = features
+        self._keeper = FeatureKeeper(features)
         self._open_timeout_s = open_timeout_s
+        self._stale_s = stale_s
+        self._num_unsettled = 0
         self._news = threading.Condition()
         self._newest: Frame | None = None
         self._newest_at = 0.0
@@ -72,28 +76,42 @@ class LiveCamera:
         """Connect and start to read.
 
         Raises:
-            CameraFault: it does not answer.
+            CameraFault: it does not answer, or does not take the settings' features.
         """
         self.close()
-        capture = _open(self._source, self._camera_id, self._open_timeout_s)
+        capture = _open(
+            self._source, self._camera_id, timeout_s=self._open_timeout_s, read_s=self._stale_s
+        )
         if self._size_px is not None:
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size_px[0])
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size_px[1])
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._keeper = FeatureKeeper(self._base)
+        try:
+            self._keeper.bring(self._features(capture), {})
+        except CameraFault:
+            capture.release()
+            raise
         self._closing = threading.Event()
         self._capture, self._fault, self._newest = capture, None, None
+        self._newest_at = time.monotonic()
         self._reader = threading.Thread(
             target=self._read, args=(capture, self._closing), name="camera", daemon=True
         )
         self._reader.start()
 
-    def configure(self, features: Mapping[str, float | int | str | bool]) -> None:
-        """Apply what OpenCV knows.
+    def configure(self, features: Mapping[str, FeatureValue]) -> None:
+        """Set what this view wants, and put back what the one before had set.
 
         Raises:
-            CameraFault: a feature is unknown, or the camera refuses it.
+            FeatureRefusedError: a feature is unknown, or the camera refuses it.
+            CameraFault: the stream is not open.
         """
-        _configure(self._capture, features, self._camera_id)
+        if self._capture is None:
+            raise CameraFault(self._camera_id, "is not open")
+        if not self._keeper.is_at(features):
+            self._keeper.bring(self._features(self._capture), features)
+            self._num_unsettled = NUM_SETTLING
 
     def grab(self, timeout_s: float, *, part_id: str | None = None) -> Frame:  # noqa: ARG002
         """Wait for the first frame that arrives from now on.
@@ -102,10 +120,34 @@ class LiveCamera:
             GrabTimeoutError: none came in time.
             CameraFault: the stream ended or broke.
         """
+        end = time.monotonic() + timeout_s
+        while self._num_unsettled:
+            self._next(end - time.monotonic(), timeout_s)
+            self._num_unsettled -= 1
+        return self._next(end - time.monotonic(), timeout_s)
+
+    def probe(self) -> None:
+        """Look whether frames still come.
+
+        Raises:
+            CameraFault: they do not.
+        """
+        with self._news:
+            if self._fault is not None:
+                raise CameraFault(self._camera_id, self._fault)
+            silent_s = time.monotonic() - self._newest_at
+        if silent_s > self._stale_s:
+            raise CameraFault(self._camera_id, f"no frame for {silent_s:.1f} s")
+
+    def _features(self, capture: cv2.VideoCapture) -> CaptureFeatures:
+        is_usb = isinstance(self._source, int)
+        return CaptureFeatures(capture, self._camera_id, is_usb=is_usb)
+
+    def _next(self, wait_s: float, timeout_s: float) -> Frame:
         asked_at = time.monotonic()
         with self._news:
             self._news.wait_for(
-                lambda: self._fault is not None or self._newest_at > asked_at, timeout_s
+                lambda: self._fault is not None or self._newest_at > asked_at, max(wait_s, 0.0)
             )
             if self._fault is not None:
                 raise CameraFault(self._camera_id, self._fault)
@@ -173,9 +215,9 @@ class VideoCamera:
         self.close()
         if not self._path.is_file():
             raise CameraFault(self._camera_id, f"there is no video {self._path}")
-        self._capture = _open(str(self._path), self._camera_id, timeout_s=CLOSE_TIMEOUT_S)
+        self._capture = _open(str(self._path), self._camera_id)
 
-    def configure(self, features: Mapping[str, float | int | str | bool]) -> None:
+    def configure(self, features: Mapping[str, FeatureValue]) -> None:
         """A file has no exposure time."""
 
     def grab(self, timeout_s: float, *, part_id: str | None = None) -> Frame:  # noqa: ARG002
@@ -192,6 +234,15 @@ class VideoCamera:
             raise CameraFault(self._camera_id, "the video is at its end")
         self._num_frames += 1
         return Frame(image, self._num_frames, datetime.now(UTC), self._path.name)
+
+    def probe(self) -> None:
+        """Look whether the file is open.
+
+        Raises:
+            CameraFault: it is not.
+        """
+        if self._capture is None:
+            raise CameraFault(self._camera_id, "is not open")
 
     def close(self) -> None:
         """Close the file."""
@@ -211,36 +262,25 @@ def is_stream(source: str) -> bool:
     return urlsplit(source).scheme.lower() in STREAM_SCHEMES
 
 
-def _open(source: int | str, camera_id: str, timeout_s: float) -> cv2.VideoCapture:
+def _open(
+    source: int | str,
+    camera_id: str,
+    *,
+    timeout_s: float = CLOSE_TIMEOUT_S,
+    read_s: float = CLOSE_TIMEOUT_S,
+) -> cv2.VideoCapture:
     if isinstance(source, int):
         capture = cv2.VideoCapture(source)
     else:
-        timeout_ms = int(timeout_s * 1000)
         # Without these a dead host blocks for 30 s and a silent stream for ever.
         limits = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-            timeout_ms,
+            int(timeout_s * 1000),
             cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            timeout_ms,
+            int(read_s * 1000),
         ]
         capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         capture.release()
         raise CameraFault(camera_id, f"{source} cannot be opened")
     return capture
-
-
-def _configure(
-    capture: cv2.VideoCapture | None,
-    features: Mapping[str, float | int | str | bool],
-    camera_id: str,
-) -> None:
-    if capture is None:
-        raise CameraFault(camera_id, "is not open")
-    for name, value in features.items():
-        known = FEATURES.get(name)
-        if known is None or isinstance(value, str):
-            raise CameraFault(camera_id, f"feature {name} = {value!r} is not known to OpenCV")
-        prop, factor = known
-        if not capture.set(prop, float(value) * factor):
-            raise CameraFault(camera_id, f"refuses {name} = {value!r}")

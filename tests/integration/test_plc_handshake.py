@@ -81,6 +81,9 @@ class FakeCamera:
         if self.is_gone:
             raise CameraFault(self.camera_id, "unplugged")
 
+    def probe(self) -> None:
+        pass
+
     def configure(self, features: object) -> None:
         pass
 

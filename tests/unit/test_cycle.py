@@ -53,6 +53,8 @@ class Camera:
 
     def close(self) -> None: ...
 
+    def probe(self) -> None: ...
+
     def configure(self, features: Mapping[str, object]) -> None:
         self.features.append(features)
 
