@@ -17,9 +17,6 @@ BOX_CODES = "box_codes"
 EMBEDDING = "embedding"
 DETECTIONS = "detections"
 
-# Best answers that enter NMS, over all anchors and classes together.
-MAX_CANDIDATES = 300
-
 
 def add_postprocess(network: ov.Model, spec: DetectorSpec) -> ov.Model:
     """Let a network answer with boxes instead of codes.
@@ -59,7 +56,7 @@ def _candidates(logits: ov.Output, spec: DetectorSpec) -> tuple[ov.Node, ov.Node
     num_answers = spec.num_anchors * num_classes
     best = ops.topk(
         ops.reshape(logits, _ints([num_answers]), special_zero=False),
-        _ints(min(MAX_CANDIDATES, num_answers)),
+        _ints(spec.num_candidates),
         axis=0,
         mode="max",
         sort="value",

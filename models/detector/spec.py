@@ -8,6 +8,10 @@ from pydantic import Field, ValidationError, model_validator
 from models.contract.bundle import SPEC_NAME
 from models.contract.model import ContractError, Frozen, first_fault
 
+# A strong object is answered by up to a dozen anchors; fewer candidates than that for each answer
+# that is wanted, and faint objects lose their place in NMS to copies of strong ones.
+CANDIDATES_PER_DETECTION = 10
+
 AnchorSize = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 """Width and height of an anchor in pixels of the network's input."""
 
@@ -65,6 +69,12 @@ class DetectorSpec(Frozen):
             rows * columns * len(sizes)
             for (rows, columns), sizes in zip(self.level_shapes, self.anchors, strict=True)
         )
+
+    @property
+    def num_candidates(self) -> int:
+        """Best answers of a picture that enter NMS, over all anchors and classes together."""
+        answers = self.num_anchors * len(self.categories)
+        return min(answers, CANDIDATES_PER_DETECTION * self.max_detections)
 
 
 def read_spec(bundle_dir: Path) -> DetectorSpec:

@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from models.detector.anchors import anchor_boxes
-from models.detector.boxes import Boxes, decode_boxes
+from models.detector.boxes import Boxes, clip_boxes, decode_boxes
 from models.detector.preprocess import resize_to_input
 from models.detector.spec import DetectorSpec
 from models.training.metrics import Found, Truth
 from models.training.training_data import Sample
 
 PICTURES_PER_CALL = 8
-# Of a picture at most this many boxes enter NMS; the exported graph takes as many per class.
-MAX_CANDIDATES = 400
 
 Answers = list[tuple[Truth, Found]]
 
@@ -38,7 +36,7 @@ def decode_answers(
     limit = float(np.log(spec.score_floor / (1 - spec.score_floor)))
     anchor_ids, class_ids = np.nonzero(logits > limit)
     scores = 1 / (1 + np.exp(-logits[anchor_ids, class_ids]))
-    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+    order = np.argsort(-scores, kind="stable")[: spec.num_candidates]
     anchor_ids, class_ids, scores = anchor_ids[order], class_ids[order], scores[order]
     boxes = decode_boxes(
         codes[anchor_ids],
@@ -46,6 +44,8 @@ def decode_answers(
         center_scale=spec.center_scale,
         size_scale=spec.size_scale,
     )
+    # As the exported graph does, before NMS: what lies outside makes no two boxes differ.
+    boxes = clip_boxes(boxes, height=spec.input_height, width=spec.input_width)
     if not len(boxes):
         return boxes, scores.astype(np.float32), class_ids
     sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)

@@ -1,6 +1,7 @@
 """A tiny network from Keras to a running INT8 bundle and back into training."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,34 @@ def test_runtime_finds_what_keras_and_numpy_find(bundles: dict[str, Path]) -> No
     assert (np.diff(found.scores) <= 0).all()
     assert found.embedding is not None
     assert found.embedding.ndim == 1
+
+
+def test_validation_while_training_finds_what_the_exported_graph_finds(
+    bundles: dict[str, Path],
+) -> None:
+    from models.training.network import build_network
+    from models.training.training_data import Sample
+    from models.training.validation import judge_samples
+
+    model = build_network(SPEC)
+    model.load_weights(bundles["f32"] / "float" / "weights.weights.h5")
+
+    def predict(images: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+        answers = model(images, training=False)
+        return answers["class_logits"], answers["box_codes"]
+
+    no_boxes, no_classes = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    for picture in (pictures(1)[0], pictures(2)[1][:64, :96].copy()):
+        size = (picture.shape[1], picture.shape[0])
+        sample = Sample("a", picture, no_boxes, no_classes, size)
+        ((_, validated),) = judge_samples(predict, [sample], SPEC)
+        with DetectorRuntime.load(bundles["f32"]) as runtime:
+            found = runtime.infer(picture)
+        # NMS among answers that score alike is a matter of rounding; the best one is not.
+        same = found.class_ids == SPEC.categories.index(validated.categories[0])
+        close = same & (np.abs(found.scores - validated.scores[0]) < 1e-3)
+        apart = np.abs(found.boxes[close] - validated.boxes[0]).max(axis=1)
+        assert apart.min() < 0.1
 
 
 def test_boxes_are_in_pixels_of_the_picture_that_was_given(bundles: dict[str, Path]) -> None:
