@@ -3,8 +3,6 @@
 import threading
 from collections import deque
 
-from edge_agent.agreement import counted_boxes
-from edge_agent.hard_examples import effective_thresholds
 from edge_agent.ports import CycleOutcome
 from edge_agent.update_rules import PartFacts
 
@@ -64,8 +62,4 @@ class LiveParts:
 
 def facts_of(cycle: CycleOutcome) -> PartFacts:
     """What the windows need to know of a cycle."""
-    found: frozenset[str] = frozenset()
-    if cycle.detections is not None:
-        limits = effective_thresholds(cycle.view, cycle.thresholds)
-        found = frozenset(counted_boxes(cycle.detections, cycle.categories, limits))
-    return PartFacts(cycle.model, cycle.verdict, cycle.reasons, cycle.timings.inference_ms, found)
+    return PartFacts(cycle.model, cycle.verdict, cycle.reasons, cycle.timings.inference_ms)

@@ -12,6 +12,7 @@ from edge_agent.hard_examples import effective_thresholds
 from edge_agent.judgement import LabelMap, is_sound, judge_view
 from edge_agent.ports import CycleOutcome, Detector
 from edge_agent.update_rules import counted_reasons
+from models.contract.messages import Reason
 from models.contract.recipe import NOfM
 from models.detector.boxes import Boxes, iou_matrix
 from models.detector.detections import Detections
@@ -24,16 +25,33 @@ EXPLAINED_IOU = 0.3
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """Whether a model rejects a part: for what both know, and for whatever reason."""
+
+    rejects_known: bool
+    rejects: bool
+
+    @classmethod
+    def of(cls, reasons: tuple[Reason, ...], known: Collection[str]) -> "Opinion":
+        """From a judgement's reasons and the categories that both models know."""
+        return cls(bool(counted_reasons(reasons, known)), bool(reasons))
+
+
+@dataclass(frozen=True, slots=True)
 class SecondLook:
     """How two models differ on one part, apart from what only one of them was taught.
 
     Attributes:
         sees_other_boxes: one finds a box that the other does not: worth a person's look.
-        judges_otherwise: one would pass the part and the other would not.
+        is_explained: one finds a category that the other was never taught: they must differ.
+        first: of the model that judged.
+        second: of the one that looked after.
     """
 
     sees_other_boxes: bool
-    judges_otherwise: bool
+    is_explained: bool
+    first: Opinion
+    second: Opinion
 
 
 def second_look(cycle: CycleOutcome, judge: Detector, other: Detector) -> SecondLook:
@@ -65,10 +83,12 @@ def second_look(cycle: CycleOutcome, judge: Detector, other: Detector) -> Second
         for box in boxes
     ]
     return SecondLook(
-        disagree(
+        sees_other_boxes=disagree(
             _without(first, newly_learned), _without(second, newly_learned), known_to_both=known
         ),
-        not newly_learned and _judges_otherwise(cycle, found, other, known),
+        is_explained=bool(newly_learned),
+        first=Opinion.of(cycle.reasons, known),
+        second=Opinion.of(_reasons(cycle, found, other), known),
     )
 
 
@@ -82,10 +102,8 @@ def _without(named: Mapping[str, Boxes], explaining: Sequence[Box]) -> dict[str,
     return {name: boxes for name, boxes in kept.items() if len(boxes)}
 
 
-def _judges_otherwise(
-    cycle: CycleOutcome, found: Detections, other: Detector, known: Collection[str]
-) -> bool:
+def _reasons(cycle: CycleOutcome, found: Detections, other: Detector) -> tuple[Reason, ...]:
     single = cycle.recipe.model_copy(update={"n_of_m": NOfM()})
     label_map = LabelMap(other.categories, other.thresholds)
     _, reasons = judge_view([found], cycle.view, single, label_map)
-    return bool(counted_reasons(cycle.reasons, known)) != bool(counted_reasons(reasons, known))
+    return reasons

@@ -1,16 +1,16 @@
 """When a new model may judge parts, and when it must go again. Pure rules, no I/O."""
 
-import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
 
+from edge_agent.evidence import is_above
 from models.contract.bundle import ModelRef
 from models.contract.messages import DesiredModel, FollowMode, Reason, ReasonCode, Verdict
 
-Z = 1.645
-"""One-sided 95 %: a handful of parts must not condemn a model by chance."""
+MAX_WINDOW_RATIO = 4
+"""A canary window in which hardly any part was compared goes on for this many times its parts."""
 
 
 class Move(StrEnum):
@@ -65,19 +65,26 @@ def decide(
 class WindowLimits:
     """What a new model may do worse than the running one.
 
+    Every share is of parts that both models have looked at: a run of parts that are really bad is
+    rejected by both and says nothing against the new one.
+
     Attributes:
         max_disagreement_ratio: share of parts with another verdict, over categories that both
             models know.
-        max_reject_rise: by how much the share of rejects may rise, over the same categories.
-        max_reject_ratio: share of rejects that no model may reach, whatever it has learned.
+        max_false_reject_ratio: share of parts that only the new model rejects, over the same.
+        max_lost_reject_ratio: of the parts that the old model rejects, the share that the new one
+            passes.
+        max_flood_ratio: share of parts that the new model rejects for whatever it has learned, and
+            the old one passes.
         max_latency_ratio: median time of an inference against the old model's.
         latency_slack_ms: on top of that, for models that are quick anyway.
         max_model_faults: parts that the model failed to judge.
     """
 
     max_disagreement_ratio: float = 0.3
-    max_reject_rise: float = 0.15
-    max_reject_ratio: float = 0.8
+    max_false_reject_ratio: float = 0.15
+    max_lost_reject_ratio: float = 0.5
+    max_flood_ratio: float = 0.8
     max_latency_ratio: float = 2.0
     latency_slack_ms: float = 10.0
     max_model_faults: int = 0
@@ -85,17 +92,70 @@ class WindowLimits:
 
 @dataclass(frozen=True, slots=True)
 class PartFacts:
-    """What a window needs to know of one judged part.
-
-    Attributes:
-        found: categories that the model found, at their thresholds.
-    """
+    """What a window needs to know of one judged part."""
 
     model: ModelRef | None
     verdict: Verdict
     reasons: tuple[Reason, ...]
     inference_ms: float = 0.0
-    found: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One part as both models judge it.
+
+    Attributes:
+        old_rejects: over categories that both know.
+        new_rejects: the same.
+        is_flooded: the new model rejects it, for whatever reason, and the old one passes it.
+    """
+
+    old_rejects: bool = False
+    new_rejects: bool = False
+    is_flooded: bool = False
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The two models beside each other, part by part."""
+
+    limits: WindowLimits
+    num_parts: int = 0
+    num_disagreed: int = 0
+    num_false_rejects: int = 0
+    num_old_rejects: int = 0
+    num_lost_rejects: int = 0
+    num_flooded: int = 0
+
+    def add(self, pair: Pair) -> None:
+        """One part that both have looked at."""
+        self.num_parts += 1
+        self.num_disagreed += pair.old_rejects != pair.new_rejects
+        self.num_false_rejects += pair.new_rejects and not pair.old_rejects
+        self.num_old_rejects += pair.old_rejects
+        self.num_lost_rejects += pair.old_rejects and not pair.new_rejects
+        self.num_flooded += pair.is_flooded
+
+    def fault(self) -> str | None:
+        """Why the new model may not judge; may be asked after each part (`edge_agent.evidence`)."""
+        limits, parts = self.limits, self.num_parts
+        if is_above(self.num_disagreed, parts, limits.max_disagreement_ratio):
+            return f"disagrees with the model before on {self.num_disagreed} of {parts} parts"
+        if is_above(self.num_false_rejects, parts, limits.max_false_reject_ratio):
+            count = self.num_false_rejects
+            return f"rejects {count} of {parts} parts that the model before passes"
+        if is_above(self.num_lost_rejects, self.num_old_rejects, limits.max_lost_reject_ratio):
+            count, of = self.num_lost_rejects, self.num_old_rejects
+            return f"passes {count} of {of} parts that the model before rejects"
+        # A model that sees its new defect everywhere would stop the line, and the rules above
+        # look away from what only it can see.
+        if is_above(self.num_flooded, parts, limits.max_flood_ratio):
+            return f"rejects {self.num_flooded} of {parts} parts for what only it knows"
+        return None
+
+    def __str__(self) -> str:
+        """For the record."""
+        return f"disagreed on {self.num_disagreed} of {self.num_parts} parts"
 
 
 @dataclass(slots=True)
@@ -104,45 +164,39 @@ class ShadowWindow:
 
     num_parts: int
     limits: WindowLimits = field(default_factory=WindowLimits)
-    num_seen: int = 0
-    num_disagreed: int = 0
+    comparison: Comparison = field(init=False)
 
-    def add(self, *, disagrees: bool) -> None:
-        """One part that both have judged."""
-        self.num_seen += 1
-        self.num_disagreed += disagrees
+    def __post_init__(self) -> None:
+        self.comparison = Comparison(self.limits)
 
     @property
     def is_over(self) -> bool:
         """Whether it has seen enough."""
-        return self.num_seen >= self.num_parts
+        return self.comparison.num_parts >= self.num_parts
 
     def fault(self) -> str | None:
         """Why the model may not take over; None when it may."""
-        return _disagreement_fault(self.num_disagreed, self.num_seen, self.limits)
+        return self.comparison.fault()
 
 
 @dataclass(slots=True)
 class CanaryWindow:
-    """The new model judges; what it does is compared with the old one's record."""
+    """The new model judges; the old one looks over its shoulder."""
 
     num_parts: int
     before: Sequence[PartFacts]
-    known: Collection[str]
-    """Categories that both models know: what was learned anew is no reason to go back."""
+    """What the old model did last, for the time that it took."""
+    has_old: bool = True
     limits: WindowLimits = field(default_factory=WindowLimits)
-    num_compared: int = 0
-    num_disagreed: int = 0
+    comparison: Comparison = field(init=False)
     _parts: list[PartFacts] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.comparison = Comparison(self.limits)
 
     def add(self, part: PartFacts) -> None:
         """One part that the new model has judged."""
         self._parts.append(part)
-
-    def compare(self, *, disagrees: bool) -> None:
-        """One part that the old model has looked at as well."""
-        self.num_compared += 1
-        self.num_disagreed += disagrees
 
     @property
     def num_seen(self) -> int:
@@ -151,17 +205,17 @@ class CanaryWindow:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has seen enough."""
-        return self.num_seen >= self.num_parts
+        """Whether it has seen enough: the parts, and half of them with the old model's eyes.
+
+        A line that is too fast for the second look is not waited for without end.
+        """
+        wanted = self.num_parts / 2 if self.has_old else 0
+        is_compared = self.comparison.num_parts >= wanted
+        return self.num_seen >= self.num_parts * (1 if is_compared else MAX_WINDOW_RATIO)
 
     def fault(self) -> str | None:
         """Why to go back; None while there is no reason. Asked after each part."""
-        return (
-            self._model_fault()
-            or _disagreement_fault(self.num_disagreed, self.num_compared, self.limits)
-            or self._reject_fault()
-            or self._latency_fault()
-        )
+        return self._model_fault() or self.comparison.fault() or self._latency_fault()
 
     def _model_fault(self) -> str | None:
         faulty = [
@@ -173,26 +227,6 @@ class CanaryWindow:
         if len(faulty) <= self.limits.max_model_faults:
             return None
         return f"{len(faulty)} parts not judged: {faulty[-1]}"
-
-    def _reject_fault(self) -> str | None:
-        now, before = _rejects(self._parts, self.known), _rejects(self.before, self.known)
-        if not self.before or not self._parts:
-            return None
-        lowest = wilson(now, len(self._parts))[0]
-        highest = wilson(before, len(self.before))[1]
-        if lowest <= highest + self.limits.max_reject_rise:
-            return self._flood_fault()
-        return f"{now} of {len(self._parts)} parts rejected, {before} of {len(self.before)} before"
-
-    def _flood_fault(self) -> str | None:
-        # A model that sees its new defect everywhere would stop the line, and the windows above
-        # look away from what only it can see.
-        now = sum(part.verdict is Verdict.NOT_OK for part in self._parts)
-        before = sum(part.verdict is Verdict.NOT_OK for part in self.before)
-        limit = max(self.limits.max_reject_ratio, wilson(before, len(self.before))[1])
-        if wilson(now, len(self._parts))[0] <= limit:
-            return None
-        return f"{now} of {len(self._parts)} parts rejected"
 
     def _latency_fault(self) -> str | None:
         now, before = _median_ms(self._parts), _median_ms(self.before)
@@ -212,37 +246,6 @@ def counted_reasons(
         (reason.code, reason.category)
         for reason in reasons
         if reason.category is None or reason.category in known
-    )
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Bounds of a share that was seen (Wilson 1927), each at 95 %; no trials: anything.
-
-    Returns:
-        Lowest and highest share that the figures allow.
-    """
-    if trials == 0:
-        return 0.0, 1.0
-    share = successes / trials
-    spread = Z * math.sqrt(share * (1 - share) / trials + Z**2 / (4 * trials**2))
-    centre, scale = share + Z**2 / (2 * trials), 1 + Z**2 / trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
-
-
-def _disagreement_fault(disagreed: int, seen: int, limits: WindowLimits) -> str | None:
-    if seen == 0 or wilson(disagreed, seen)[0] <= limits.max_disagreement_ratio:
-        return None
-    return f"disagrees with the model before on {disagreed} of {seen} parts"
-
-
-def _rejects(parts: Iterable[PartFacts], known: Collection[str]) -> int:
-    # What only the new model can see explains every other reason on the same part: where it finds
-    # a torn label it misses the label.
-    return sum(
-        part.verdict is Verdict.NOT_OK
-        and part.found <= set(known)
-        and bool(counted_reasons(part.reasons, known))
-        for part in parts
     )
 
 

@@ -28,12 +28,13 @@ from edge_agent.errors import (
 from edge_agent.live_parts import LiveParts
 from edge_agent.model_store import ModelStore, StoredModel
 from edge_agent.ports import Clock, CycleOutcome, LoadedModel, ModelHost
-from edge_agent.second_look import second_look
+from edge_agent.second_look import Opinion, SecondLook, second_look
 from edge_agent.token_bucket import NS_PER_S
 from edge_agent.update_ports import ReleaseSource, UpdaterHooks, UpdateStatus, Workshop
 from edge_agent.update_rules import (
     CanaryWindow,
     Move,
+    Pair,
     ShadowWindow,
     WindowLimits,
     decide,
@@ -259,18 +260,22 @@ class Updater:
             cycle = self._next_picture(desired)
             if cycle is not None and cycle.model == active.ref:
                 try:
-                    window.add(disagrees=self._second_look(cycle, active, model))
+                    look = self._second_look(cycle, active, model)
                 except EdgeAgentError as error:
                     raise _RejectedModelError(f"shadow: {error}") from error
+                window.comparison.add(_pair(look, old=look.first, new=look.second))
         if cause := window.fault():
             raise _RejectedModelError(f"shadow: {cause}")
+        self._note(desired, f"shadow {window.comparison}")
 
-    def _second_look(self, cycle: CycleOutcome, judge: LoadedModel, other: LoadedModel) -> bool:
-        """Let a second model look at a judged part; whether its verdict would be another."""
+    def _second_look(
+        self, cycle: CycleOutcome, judge: LoadedModel, other: LoadedModel
+    ) -> SecondLook:
+        """Let a second model look at a judged part."""
         look = second_look(cycle, judge.detector, other.detector)
         if look.sees_other_boxes:
             self._hooks.keep_picture(cycle, HardReason.SHADOW_DISAGREEMENT)
-        return look.judges_otherwise
+        return look
 
     # --- swap and canary ---------------------------------------------------------------------
 
@@ -284,9 +289,7 @@ class Updater:
             self._store.close_trial()
             raise
         self._show(desired, ModelPhase.CANARY)
-        known = set(model.detector.categories)
-        known &= set(old.detector.categories if old else ())
-        window = CanaryWindow(num_parts, before, known, self._limits)
+        window = CanaryWindow(num_parts, before, old is not None, self._limits)
         try:
             cause = self._watch_canary(desired, window, model, old)
         except _SupersededError:
@@ -296,6 +299,7 @@ class Updater:
             self._roll_back(desired, old, cause)
             return
         self._store.promote(desired.model)
+        self._note(desired, f"canary {window.comparison}")
         self._succeed(desired)
         if old is not None:
             old.detector.close()
@@ -316,16 +320,12 @@ class Updater:
                 if part.model == model.ref:
                     window.add(part)
             if old is not None and cycle is not None and cycle.model == model.ref:
-                window.compare(disagrees=self._look_back(cycle, model, old))
+                with suppress(EdgeAgentError):  # the old model's trouble is not the new one's
+                    look = self._second_look(cycle, model, old)
+                    window.comparison.add(_pair(look, old=look.second, new=look.first))
             if cause := window.fault():
                 return f"canary: {cause}"
         return None
-
-    def _look_back(self, cycle: CycleOutcome, model: LoadedModel, old: LoadedModel) -> bool:
-        try:
-            return self._second_look(cycle, model, old)
-        except EdgeAgentError:
-            return False  # the old model's trouble says nothing about the new one
 
     def _roll_back(self, desired: DesiredModel, old: LoadedModel | None, cause: str) -> None:
         if old is not None:
@@ -375,6 +375,9 @@ class Updater:
         logger.info("update", extra={"phase": str(phase), "release": desired.model.release})
         self._hooks.on_change()
 
+    def _note(self, desired: DesiredModel, text: str) -> None:
+        self._hooks.note("model_compared", f"release {desired.model.release}: {text}")
+
     def _succeed(self, desired: DesiredModel) -> None:
         self._num_retries = 0
         self._hooks.note("model_active", f"release {desired.model.release}")
@@ -398,6 +401,15 @@ class Updater:
 
     def _now_ns(self) -> int:
         return self._clock.monotonic_ns()
+
+
+def _pair(look: SecondLook, *, old: Opinion, new: Opinion) -> Pair:
+    """Both verdicts on a part; a difference that new knowledge explains is none."""
+    is_flooded = new.rejects and not old.rejects
+    if look.is_explained:
+        rejects = old.rejects_known and new.rejects_known
+        return Pair(rejects, rejects, is_flooded)
+    return Pair(old.rejects_known, new.rejects_known, is_flooded)
 
 
 def _ref(model: LoadedModel | None) -> ModelRef | None:

@@ -2,84 +2,105 @@
 
 import pytest
 
-from edge_agent.update_rules import CanaryWindow, PartFacts, ShadowWindow, wilson
+from edge_agent.update_rules import CanaryWindow, Pair, PartFacts, ShadowWindow
 from models.contract.messages import Reason, ReasonCode, Verdict
 
-KNOWN = {"bolt", "scratch"}
+OLD_REJECTS, NEW_REJECTS = Pair(old_rejects=True), Pair(new_rejects=True)
+BOTH_REJECT, BOTH_PASS = Pair(old_rejects=True, new_rejects=True), Pair()
+FLOOD = Pair(is_flooded=True)
 
 
-def part(category: str | None = None, inference_ms: float = 5.0) -> PartFacts:
-    if category is None:
-        return PartFacts(None, Verdict.OK, (), inference_ms)
-    reason = Reason(code=ReasonCode.DEFECT, category=category)
-    return PartFacts(None, Verdict.NOT_OK, (reason,), inference_ms)
+def part(inference_ms: float = 5.0, *, is_rejected: bool = False) -> PartFacts:
+    reasons = (Reason(code=ReasonCode.DEFECT, category="scratch"),) if is_rejected else ()
+    verdict = Verdict.NOT_OK if is_rejected else Verdict.OK
+    return PartFacts(None, verdict, reasons, inference_ms)
+
+
+def canary(*pairs: Pair, num_parts: int = 20) -> CanaryWindow:
+    window = CanaryWindow(num_parts, [part()] * 100)
+    for pair in pairs:
+        window.add(part(is_rejected=pair.new_rejects or pair.is_flooded))
+        window.comparison.add(pair)
+    return window
 
 
 @pytest.mark.parametrize(
     ("disagreed", "is_refused"),
     [
         pytest.param(0, False, id="none"),
-        pytest.param(3, False, id="three of five may be chance"),
-        pytest.param(4, True, id="four of five are not"),
+        pytest.param(1, False, id="one of five may be chance"),
+        pytest.param(5, True, id="five of five are not"),
     ],
 )
 def test_a_few_disagreements_do_not_condemn_a_model(disagreed: int, is_refused: bool) -> None:
     window = ShadowWindow(num_parts=5)
     for number in range(5):
-        window.add(disagrees=number < disagreed)
+        window.comparison.add(OLD_REJECTS if number < disagreed else BOTH_REJECT)
     assert window.is_over
     assert (window.fault() is not None) is is_refused
 
 
-def test_rejects_that_jump_send_the_model_back() -> None:
-    window = CanaryWindow(20, [part()] * 95 + [part("scratch")] * 5, KNOWN)
-    for _ in range(10):
-        window.add(part("scratch"))
-    assert window.fault() == "10 of 10 parts rejected, 5 of 100 before"
+@pytest.mark.parametrize(
+    ("pairs", "fault"),
+    [
+        pytest.param([BOTH_PASS] * 20, None, id="all is as before"),
+        pytest.param([BOTH_REJECT] * 20, None, id="a run of parts that are really bad"),
+        pytest.param([NEW_REJECTS] + [BOTH_PASS] * 9, None, id="one reject more"),
+        pytest.param(
+            [BOTH_PASS] * 4 + [NEW_REJECTS] * 5,
+            "rejects 5 of 9 parts that the model before passes",
+            id="rejects what was good",
+        ),
+        pytest.param(
+            [BOTH_PASS] * 60 + [OLD_REJECTS] * 8,
+            "passes 8 of 8 parts that the model before rejects",
+            id="passes what was bad",
+        ),
+        pytest.param(
+            [OLD_REJECTS] * 5,
+            "disagrees with the model before on 5 of 5 parts",
+            id="disagrees from the start",
+        ),
+        pytest.param([FLOOD] * 12 + [BOTH_PASS] * 8, None, id="finds its new defect often"),
+        pytest.param(
+            [FLOOD] * 20,
+            "rejects 20 of 20 parts for what only it knows",
+            id="finds its new defect everywhere",
+        ),
+    ],
+)
+def test_model_goes_back_for_its_own_doing_only(pairs: list[Pair], fault: str | None) -> None:
+    assert canary(*pairs).fault() == fault
 
 
-def torn_label() -> PartFacts:
-    """The new model finds a torn label, and so misses the label that the old one would see."""
-    reasons = (
-        Reason(code=ReasonCode.MISSING_OBJECT, category="bolt"),
-        Reason(code=ReasonCode.DEFECT, category="torn_label"),
-    )
-    return PartFacts(None, Verdict.NOT_OK, reasons, 5.0, frozenset({"bolt", "torn_label"}))
-
-
-def test_rejects_for_what_the_old_model_did_not_know_are_no_reason_to_go_back() -> None:
-    window = CanaryWindow(20, [part()] * 100, KNOWN)
-    for number in range(20):
-        window.add(torn_label() if number % 5 else part())
+def test_window_waits_for_the_second_look_but_not_for_ever() -> None:
+    window = CanaryWindow(4, [part()])
+    for _ in range(4):
+        window.add(part())
+    assert not window.is_over, "the old model has not looked at any"
+    window.comparison.add(BOTH_PASS)
+    window.comparison.add(BOTH_PASS)
     assert window.is_over
-    assert window.fault() is None
-
-
-def test_model_that_sees_its_new_defect_everywhere_has_to_go() -> None:
-    window = CanaryWindow(20, [part()] * 100, KNOWN)
-    for _ in range(20):
-        window.add(torn_label())
-    assert window.fault() == "20 of 20 parts rejected"
+    unseen = CanaryWindow(4, [part()])
+    for _ in range(16):
+        unseen.add(part())
+    assert unseen.is_over
 
 
 def test_one_slow_part_is_no_reason_to_go_back_and_a_slow_model_is() -> None:
-    window = CanaryWindow(10, [part()] * 50, KNOWN)
+    window = CanaryWindow(10, [part()] * 50)
     for number in range(10):
-        window.add(part(inference_ms=500.0 if number == 0 else 6.0))
+        window.add(part(500.0 if number == 0 else 6.0))
     assert window.fault() is None
-    slow = CanaryWindow(10, [part()] * 50, KNOWN)
+    slow = CanaryWindow(10, [part()] * 50)
     for _ in range(10):
-        slow.add(part(inference_ms=40.0))
+        slow.add(part(40.0))
     assert slow.fault() == "inference takes 40.0 ms, 5.0 ms before"
 
 
-@pytest.mark.parametrize(
-    ("successes", "trials", "bounds"),
-    [
-        pytest.param(0, 0, (0.0, 1.0), id="nothing seen says nothing"),
-        pytest.param(0, 10, (0.0, 0.213), id="none of ten"),
-        pytest.param(5, 10, (0.269, 0.731), id="half of ten"),
-    ],
-)
-def test_wilson_interval(successes: int, trials: int, bounds: tuple[float, float]) -> None:
-    assert wilson(successes, trials) == pytest.approx(bounds, abs=1e-3)
+def test_part_that_the_model_could_not_judge_sends_it_back() -> None:
+    window = CanaryWindow(10, [])
+    window.add(
+        PartFacts(None, Verdict.NOT_DECIDABLE, (Reason(code=ReasonCode.MODEL_FAULT, text="NaN"),))
+    )
+    assert window.fault() == "1 parts not judged: NaN"
