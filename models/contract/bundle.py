@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
@@ -77,10 +77,13 @@ class GoldenPicture(Frozen):
 
 
 class CategoryMetrics(Frozen):
-    """How well one category is found on the locked set."""
+    """How well one category is found on the locked set; intervals are 95 %."""
 
     ap50: Ratio | None = None
+    ap50_interval: tuple[Ratio, Ratio] | None = None
     recall: Ratio | None = None
+    recall_interval: tuple[Ratio, Ratio] | None = None
+    precision: Ratio | None = None
     num_boxes: int = Field(default=0, ge=0)
 
 
@@ -88,10 +91,59 @@ class BundleMetrics(Frozen):
     """Figures measured with the very INT8 file in the bundle."""
 
     map50: Ratio | None = None
+    map50_interval: tuple[Ratio, Ratio] | None = None
     map: Ratio | None = None
     float_map50: Ratio | None = None
     num_images: int = Field(default=0, ge=0)
+    split: str | None = None
+    """Split of the snapshot that was judged on; ``val`` where there is no locked one."""
     per_category: dict[str, CategoryMetrics] = Field(default_factory=dict)
+
+
+class RecallPair(Frozen):
+    """A category's recall at its operating point before and after quantization."""
+
+    int8: Ratio | None = None
+    float_model: Ratio | None = None
+
+
+class QuantizationAttempt(Frozen):
+    """One recipe that was tried; ``faults`` says why it was not good enough."""
+
+    recipe: str
+    map50: Ratio | None = None
+    seconds: float | None = None
+    faults: tuple[str, ...] = ()
+
+
+class QuantizationRecord(Frozen):
+    """INT8 against its float parent on the same pictures, and what ships because of it.
+
+    ``int8_map50`` and ``recall`` are those of the recipe that ships, else of the best that was
+    tried.
+    """
+
+    shipped: Literal["int8", "f32"]
+    recipe: str | None = None
+    reason: str = ""
+    max_map50_drop: Ratio
+    max_recall_drop: Ratio
+    int8_map50: Ratio | None = None
+    float_map50: Ratio | None = None
+    recall: dict[str, RecallPair] = Field(default_factory=dict)
+    attempts: tuple[QuantizationAttempt, ...] = ()
+    precision_in_force: str | None = None
+    """What the compiled model says that its float layers run in."""
+
+
+class OperatingPoint(Frozen):
+    """What the thresholds were chosen by."""
+
+    escape_cost: float = Field(gt=0)
+    false_reject_cost: float = Field(gt=0)
+    chosen_on: str
+    """Which pictures, such as ``val``."""
+    num_images: int = Field(ge=0)
 
 
 class Lineage(Frozen):
@@ -114,7 +166,9 @@ class BundleManifest(Frozen):
     categories: tuple[Category, ...] = Field(min_length=1)
     thresholds: dict[str, Ratio]
     """Operating point of each category: the lowest score that counts."""
+    operating_point: OperatingPoint | None = None
     precision: str = "int8"
+    quantization: QuantizationRecord | None = None
     files: dict[str, Sha256]
     golden: tuple[GoldenPicture, ...] = ()
     metrics: BundleMetrics = BundleMetrics()

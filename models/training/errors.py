@@ -15,3 +15,7 @@ class InputError(TrainingError):
 
 class RunFailedError(TrainingError):
     """The work itself failed: a worker died, the disk is full."""
+
+
+class OutOfTimeError(TrainingError):
+    """A part of the work that may be left out took longer than it was given."""

@@ -1,27 +1,31 @@
 """Judge bundles on Spark: every executor runs the very file that ships."""
 
-import json
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
-from models.contract.bundle import FLOAT_FOLDER, verify_files
 from models.contract.bundle import read_manifest as read_bundle_manifest
+from models.contract.bundle import verify_files
 from models.contract.snapshot import Split
 from models.detector.boxes import bboxes_of, corners_of
-from models.detector.detections import Detections
+from models.detector.preprocess import Image
 from models.detector.runtime import DetectorRuntime
 from models.training.dataset_formats import LabelSet
 from models.training.errors import InputError, RunFailedError
+from models.training.judging import (
+    ANSWER_SQL,
+    found_of,
+    judge_rows,
+    pack_bundle,
+    read_picture,
+)
 from models.training.metrics import Evaluation, Found, Truth, evaluate
 from models.training.pictures import decode
 from models.training.snapshot_io import (
@@ -33,20 +37,6 @@ from models.training.snapshot_io import (
     read_manifest,
 )
 from models.training.spark_errors import one_line
-
-ANSWER_SQL = "bundle string, image_id string, problem string, latency_ms float, found string"
-_ANSWER_SCHEMA = pa.schema(
-    [
-        ("bundle", pa.string()),
-        ("image_id", pa.string()),
-        ("problem", pa.string()),
-        ("latency_ms", pa.float32()),
-        ("found", pa.string()),
-    ]
-)
-# The first pictures of a task meet cold caches; a robot cell never does.
-WARM_UP_RUNS = 3
-THREADS_PER_TASK = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +60,30 @@ class PictureSet:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What one bundle found, how good that is, and what could not be judged."""
+    """What one bundle found, how good that is, and what could not be judged.
+
+    Attributes:
+        evaluation: on all pictures, at the bundle's own thresholds.
+        found: the answers.
+        skipped: pictures that could not be judged and why.
+        images_per_s: over all executors.
+        truths: labels of the pictures that were judged.
+        precision_in_force: what the executors' compiled models run their float layers in.
+    """
 
     evaluation: Evaluation
     found: tuple[Found, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     images_per_s: float = 0.0
+    truths: tuple[Truth, ...] = ()
+    precision_in_force: str = ""
+
+    def among(self, image_ids: Container[str]) -> tuple[list[Truth], list[Found]]:
+        """Labels and answers of some pictures."""
+        return (
+            [truth for truth in self.truths if truth.image_id in image_ids],
+            [answer for answer in self.found if answer.image_id in image_ids],
+        )
 
 
 def labelled_pictures(
@@ -209,29 +217,9 @@ def figures_of(judged: Judgement) -> dict[str, Any]:
     """A judgement for machines."""
     return judged.evaluation.model_dump(mode="json") | {
         "images_per_s": judged.images_per_s,
+        "precision_in_force": judged.precision_in_force,
         "skipped": dict(judged.skipped),
     }
-
-
-def pack_bundle(folder: Path) -> dict[str, bytes]:
-    """A bundle's files without its float checkpoint, to travel with the job."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] != FLOAT_FOLDER
-    }
-
-
-def judge_rows(
-    packed: Mapping[str, Mapping[str, bytes]], batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    """Executor side of the evaluation."""
-    runtimes: dict[str, DetectorRuntime] = {}
-    for batch in batches:
-        for row in batch.to_pylist():
-            if not runtimes:
-                runtimes = {key: _unpacked(files) for key, files in packed.items()}
-            yield from _judge_row(runtimes, row)
 
 
 def coco_rows(pictures: PictureSet, found: Iterable[Found]) -> list[dict[str, Any]]:
@@ -257,6 +245,17 @@ def coco_rows(pictures: PictureSet, found: Iterable[Found]) -> list[dict[str, An
     ]
 
 
+def pictures_of(pictures: PictureSet, image_ids: Sequence[str]) -> dict[str, Image]:
+    """Decode some of the pictures in the driver; those that cannot be read are left out."""
+    wanted = pictures.rows.where(fn.col("image_id").isin(list(image_ids)))
+    decoded: dict[str, Image] = {}
+    for row in wanted.select("image_id", "path", "image").toArrow().to_pylist():
+        image = decode(row["image"] if row["image"] is not None else read_picture(row["path"]))
+        if image is not None:
+            decoded[row["image_id"]] = image
+    return decoded
+
+
 def _judgement(
     pictures: PictureSet,
     rows: Sequence[Mapping[str, Any]],
@@ -265,65 +264,15 @@ def _judgement(
     seconds: float,
 ) -> Judgement:
     skipped = {row["image_id"]: row["problem"] for row in rows if row["problem"]}
-    found = tuple(_found(row) for row in rows if not row["problem"])
-    truths = [truth for truth in pictures.truths if truth.image_id not in skipped]
+    found = tuple(found_of(row) for row in rows if not row["problem"])
+    truths = tuple(truth for truth in pictures.truths if truth.image_id not in skipped)
     evaluation = evaluate(truths, found, pictures.categories, thresholds, bundle_id=bundle_id)
-    return Judgement(evaluation, found, skipped, round(len(found) / max(seconds, 1e-6), 1))
-
-
-def _found(row: Mapping[str, Any]) -> Found:
-    answer = json.loads(row["found"])
-    return Found(
-        row["image_id"],
-        np.array(answer["boxes"], np.float32).reshape(-1, 4),
-        np.array(answer["scores"], np.float32),
-        tuple(answer["categories"]),
-        float(row["latency_ms"]),
+    precisions = sorted({row["precision"] for row in rows if row["precision"]})
+    return Judgement(
+        evaluation,
+        found,
+        skipped,
+        round(len(found) / max(seconds, 1e-6), 1),
+        truths,
+        ", ".join(precisions),
     )
-
-
-def _unpacked(files: Mapping[str, bytes]) -> DetectorRuntime:
-    with tempfile.TemporaryDirectory(prefix="sightline-bundle-") as folder:
-        for name, data in files.items():
-            path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        runtime = DetectorRuntime.load(Path(folder), num_threads=THREADS_PER_TASK)
-    spec = runtime.spec
-    for _ in range(WARM_UP_RUNS):
-        runtime.infer(np.zeros((spec.input_height, spec.input_width, 3), np.uint8))
-    return runtime
-
-
-def _judge_row(
-    runtimes: Mapping[str, DetectorRuntime], row: Mapping[str, Any]
-) -> Iterator[pa.RecordBatch]:
-    data = row["image"] if row["image"] is not None else _read(row["path"])
-    image = decode(data)
-    problem = "" if image is not None else ("broken picture" if data else "missing picture")
-    for key, runtime in runtimes.items():
-        answer = {"bundle": key, "image_id": row["image_id"], "problem": problem}
-        if image is not None:
-            started = time.perf_counter()
-            detections = runtime.infer(image)
-            answer["latency_ms"] = (time.perf_counter() - started) * 1e3
-            answer["found"] = _packed_detections(detections, runtime.categories)
-        yield pa.RecordBatch.from_pylist([answer], _ANSWER_SCHEMA)
-
-
-def _packed_detections(detections: Detections, names: Sequence[str]) -> str:
-    return json.dumps(
-        {
-            "boxes": np.round(detections.boxes, 2).tolist(),
-            "scores": np.round(detections.scores, 5).tolist(),
-            "categories": [names[class_id] for class_id in detections.class_ids],
-        }
-    )
-
-
-def _read(path: str) -> bytes:
-    try:
-        with fsspec.open(path, "rb") as stream:
-            return bytes(stream.read())
-    except OSError:
-        return b""
