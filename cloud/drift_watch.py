@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cloud.db.review_tables import Likeness
 from cloud.db.session import Database
 from cloud.db.tables import Cell, Release, Result
 from cloud.drift import DriftLevel, Shift, shift_of_numbers, shift_of_words, worst
@@ -17,6 +16,13 @@ NUM_REFERENCE = 1_000
 """Records right after the model came: that is what it was judged good on."""
 NUM_CURRENT = 400
 NOTHING = "nothing"
+COLUMNS = (
+    Result.created_at,
+    Result.bundle_id,
+    Result.detections,
+    Result.mean_grey,
+    Result.sharpness,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class DriftWatch:
 
 def _cell_drift(session: Session, cell: str) -> CellDrift:
     newest = (
-        select(Result.created_at, Result.bundle_id, Result.detections)
+        select(*COLUMNS)
         .where(Result.cell == cell)
         .order_by(Result.created_at.desc(), Result.id.desc())
         .limit(NUM_CURRENT)
@@ -81,7 +87,7 @@ def _cell_drift(session: Session, cell: str) -> CellDrift:
     approved = select(Release.created_at).where(Release.bundle_id == bundle_id)
     released_at = session.scalars(approved.order_by(Release.release).limit(1)).one_or_none()
     oldest = (
-        select(Result.created_at, Result.bundle_id, Result.detections)
+        select(*COLUMNS)
         .where(
             Result.cell == cell,
             Result.created_at < current[-1].created_at,
@@ -101,7 +107,12 @@ def _cell_drift(session: Session, cell: str) -> CellDrift:
         (
             shift_of_numbers("score", _scores(reference), _scores(current)),
             shift_of_words("class", _classes(reference), _classes(current)),
-            *_exposure(session, cell, since),
+            shift_of_numbers(
+                "brightness", _numbers(reference, "mean_grey"), _numbers(current, "mean_grey")
+            ),
+            shift_of_numbers(
+                "sharpness", _numbers(reference, "sharpness"), _numbers(current, "sharpness")
+            ),
         ),
     )
 
@@ -118,27 +129,6 @@ def _classes(rows: Sequence[Any]) -> list[str]:
     ]
 
 
-def _exposure(session: Session, cell: str, since: datetime) -> tuple[Shift, Shift]:
-    """Brightness and sharpness of the pictures that the cell sent."""
-    columns = select(Likeness.brightness, Likeness.sharpness, Likeness.created_at)
-    of_cell = columns.where(Likeness.cell == cell, Likeness.created_at >= since)
-    newest = session.execute(
-        of_cell.order_by(Likeness.created_at.desc()).limit(NUM_CURRENT // 2)
-    ).all()
-    oldest = (
-        session.execute(
-            of_cell.where(Likeness.created_at < newest[-1].created_at)
-            .order_by(Likeness.created_at)
-            .limit(NUM_REFERENCE)
-        ).all()
-        if newest
-        else []
-    )
-    return (
-        shift_of_numbers(
-            "brightness", [row.brightness for row in oldest], [row.brightness for row in newest]
-        ),
-        shift_of_numbers(
-            "sharpness", [row.sharpness for row in oldest], [row.sharpness for row in newest]
-        ),
-    )
+def _numbers(rows: Sequence[Any], name: str) -> list[float]:
+    """What the records say; those of a cell that does not measure it say nothing."""
+    return [value for row in rows if (value := getattr(row, name)) is not None]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cloud.db.review_tables import Likeness
 from cloud.db.tables import Image, ReviewStatus
-from cloud.likeness import Look, nearest
+from cloud.likeness import nearest
 
 WINDOW = timedelta(hours=24)
 MAX_COMPARED = 100
@@ -22,13 +22,13 @@ MAX_OFFERED = 24
 
 @dataclass(frozen=True, slots=True)
 class NewPicture:
-    """A picture that has just arrived and what it looks like."""
+    """A picture that has just arrived, and its print."""
 
     sha256: str
     cell: str
     view: str
     created_at: datetime
-    look: Look
+    print_: bytes
 
 
 def keep_likenesses(session: Session, pictures: Iterable[NewPicture]) -> None:
@@ -50,7 +50,7 @@ def keep_likenesses(session: Session, pictures: Iterable[NewPicture]) -> None:
 
 def _likeness(session: Session, picture: NewPicture) -> dict[str, Any]:
     recent = (
-        select(Likeness.fingerprint, Likeness.group_id)
+        select(Likeness.picture_print, Likeness.group_id)
         .where(
             Likeness.cell == picture.cell,
             Likeness.view == picture.view,
@@ -60,16 +60,14 @@ def _likeness(session: Session, picture: NewPicture) -> dict[str, Any]:
         .order_by(Likeness.created_at.desc())
         .limit(MAX_COMPARED)
     )
-    found = [(fingerprint, group) for fingerprint, group in session.execute(recent)]
+    found = [(print_, group) for print_, group in session.execute(recent)]
     return {
         "image_sha256": picture.sha256,
         "cell": picture.cell,
         "view": picture.view,
         "created_at": picture.created_at,
-        "fingerprint": picture.look.fingerprint,
-        "group_id": nearest(picture.look.fingerprint, found) or picture.sha256,
-        "brightness": picture.look.brightness,
-        "sharpness": picture.look.sharpness,
+        "picture_print": picture.print_,
+        "group_id": nearest(picture.print_, found) or picture.sha256,
     }
 
 

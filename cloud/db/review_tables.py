@@ -10,9 +10,9 @@ from cloud.db.types import Base, BigId
 
 
 class Likeness(Base):
-    """What a stored picture looks like in a few bytes, taken when it arrives.
+    """What a stored picture looks like in a kilobyte, taken when it arrives.
 
-    No foreign key: pictures may be dropped by retention while figures of drift stay.
+    No foreign key: retention may drop pictures while others of the group stay.
     """
 
     __tablename__ = "likenesses"
@@ -25,14 +25,10 @@ class Likeness(Base):
     cell: Mapped[str] = mapped_column(String(131))
     view: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    """Perceptual hash of 256 bits, as hex digits; near-duplicates differ in few of them."""
+    picture_print: Mapped[bytes]
+    """Of `models.detector.near_duplicates`."""
     group_id: Mapped[str] = mapped_column(String(64))
     """SHA-256 of the first of the pictures that look like this one; its own when it is new."""
-    brightness: Mapped[float]
-    """Mean grey level, 0 to 255."""
-    sharpness: Mapped[float]
-    """Variance of the Laplacian at half size."""
 
 
 class Agreement(Base):

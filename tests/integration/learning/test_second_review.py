@@ -11,7 +11,6 @@ from cloud.db.session import Database
 from cloud.db.tables import ReviewStatus
 from cloud.errors import NotAllowedError
 from cloud.labeling import Labeling
-from cloud.likeness import Look
 from cloud.near_duplicates import NewPicture, keep_likenesses
 from cloud.review_items import LabelledBox
 
@@ -145,14 +144,13 @@ def test_kappa_is_told_for_each_pair_of_people_and_each_category(
 @pytest.fixture
 def alike(database: Database, add_image: AddImage, labeling: Labeling) -> list[str]:
     """Four pictures of one view: the first three look alike."""
-    prints = ["00" * 32, "01" + "00" * 31, "03" + "00" * 31, "ff" * 32]
+    prints = [bytes([level]) * 1024 for level in (100, 104, 110, 180)]
     shas = [add_image(number, "novelty") for number in range(4)]
     with database.write() as session:
-        for sha256, fingerprint in zip(shas, prints, strict=True):
+        for sha256, seen in zip(shas, prints, strict=True):
             image = labeling.item(sha256).image
-            look = Look(fingerprint, 100.0, 50.0)
             keep_likenesses(
-                session, [NewPicture(sha256, image.cell, image.view, image.created_at, look)]
+                session, [NewPicture(sha256, image.cell, image.view, image.created_at, seen)]
             )
     return shas
 
@@ -174,7 +172,7 @@ def test_pictures_of_another_day_or_cell_are_no_group(
     database: Database, add_image: AddImage, labeling: Labeling, alike: list[str]
 ) -> None:
     image = labeling.item(alike[0]).image
-    look = Look("00" * 32, 100.0, 50.0)
+    look = bytes([100]) * 1024
     other = add_image(8, "novelty", cell="plant/area/line1/cell9")
     later = add_image(9, "novelty")
     with database.write() as session:
@@ -192,9 +190,7 @@ def test_looks_of_a_picture_that_arrives_twice_are_kept_once(
     database: Database, labeling: Labeling, alike: list[str]
 ) -> None:
     image = labeling.item(alike[0]).image
-    again = NewPicture(
-        alike[0], image.cell, image.view, image.created_at, Look("ff" * 32, 1.0, 1.0)
-    )
+    again = NewPicture(alike[0], image.cell, image.view, image.created_at, bytes(1024))
     with database.write() as session:
         keep_likenesses(session, [again, again])
     assert labeling.item(alike[0]).num_alike == 2

@@ -26,10 +26,8 @@ def upgrade() -> None:
         sa.Column("cell", sa.String(length=131), nullable=False),
         sa.Column("view", sa.String(length=64), nullable=False),
         sa.Column("created_at", _MOMENT, nullable=False),
-        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("picture_print", sa.LargeBinary(), nullable=False),
         sa.Column("group_id", sa.String(length=64), nullable=False),
-        sa.Column("brightness", sa.Double(), nullable=False),
-        sa.Column("sharpness", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("image_sha256", name="pk_likenesses"),
     )
     op.create_index("ix_likenesses_cell", "likenesses", ["cell", "view", "created_at"])
