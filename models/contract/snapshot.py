@@ -77,6 +77,8 @@ class SnapshotManifest(Frozen):
     source: str = ""
     refused: dict[str, int] = Field(default_factory=dict)
     """How many pictures or boxes the import left out, by reason."""
+    notes: dict[str, int] = Field(default_factory=dict)
+    """How many pictures it kept and remarked upon, by remark."""
 
 
 def split_of(part_id: str, *, val_percent: int = 10, locked_percent: int = 20) -> Split:

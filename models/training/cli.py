@@ -33,6 +33,9 @@ def import_command(
         list[str] | None,
         typer.Option(help="auto, train, val or locked: for all labels, or one for each."),
     ] = None,
+    categories: Annotated[
+        str, typer.Option(help="Categories to import, by commas; boxes of others are refused.")
+    ] = "",
     objects: Annotated[str, typer.Option(help="Categories that are wanted, by commas.")] = "",
     defects: Annotated[str, typer.Option(help="Categories that are defects, by commas.")] = "",
     master: options.Master = "local[*]",
@@ -41,33 +44,29 @@ def import_command(
 ) -> None:
     """Check labelled pictures and write them as an immutable snapshot."""
     with reporting(as_json) as reporter:
-        from models.training import dataset_formats, spark_pipeline, spark_session
+        from models.training import dataset_formats, placing, spark_pipeline, spark_session
 
-        splits = options.one_for_each(split or [spark_pipeline.AUTO_SPLIT], labels)
-        kinds = {"objects": options.names(objects), "defects": options.names(defects)}
+        splits = options.one_for_each(split or [placing.AUTO_SPLIT], labels)
+        wanted = {"objects": options.names(objects), "defects": options.names(defects)}
+        wanted["categories"] = options.names(categories)
         sources = [
             spark_pipeline.ImportSource(
-                dataset_formats.read_labels(label_format, path, **kinds), images, chosen, path.name
+                dataset_formats.read_labels(label_format, path, **wanted), images, chosen, path.name
             )
             for path, chosen in zip(labels, splits, strict=True)
         ]
-        with open_session(reporter, master, workers) as session:
+        options.check_known(
+            [*wanted["objects"], *wanted["defects"]],
+            [category.name for source in sources for category in source.labels.categories],
+        )
+        spark_pipeline.check_sources(sources, snapshot)
+        with open_session(reporter, master, workers, reuse_workers=True) as session:
             slots = workers or spark_session.total_slots(session)
             reporter.stage("import", "checking pictures")
-            manifest = spark_pipeline.import_snapshot(session, sources, snapshot, parallelism=slots)
-        counts = {part.value: count.num_images for part, count in manifest.splits.items()}
-        text = f"snapshot {manifest.snapshot_id} at {snapshot}: " + ", ".join(
-            f"{count} {part}" for part, count in counts.items()
-        )
-        if manifest.refused:
-            text += f"; {sum(manifest.refused.values())} faults, see {spark_pipeline.REFUSED_NAME}"
-        reporter.done(
-            text,
-            snapshot_id=manifest.snapshot_id,
-            snapshot=snapshot,
-            splits=counts,
-            refused=manifest.refused,
-        )
+            report = spark_pipeline.import_snapshot(
+                session, sources, snapshot, parallelism=slots, listener=reporter.progress
+            )
+        reporter.done(report.text(), **report.facts())
 
 
 @app.command()
@@ -98,7 +97,7 @@ def evaluate(
         elif labels is not None or images is not None or snapshot is None:
             raise InputError("say what to judge on: --labels and --images, or --snapshot")
         evaluate.check_bundle(bundle)
-        with open_session(reporter, master, workers) as session:
+        with open_session(reporter, master, workers, reuse_workers=True) as session:
             slots = workers or spark_session.total_slots(session)
             reporter.stage("evaluate", "judging pictures")
             pictures = (

@@ -82,6 +82,18 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def check_known(named: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a misspelt category.
+
+    Raises:
+        InputError: no label file has it.
+    """
+    unknown = [name for name in named if name not in known]
+    if unknown:
+        have = ", ".join(dict.fromkeys(known))
+        raise InputError(f"no label file has a category {unknown[0]!r}; there are {have}")
+
+
 def settings(pairs: Sequence[str], **direct: object) -> dict[str, Any]:
     """Fit settings from ``NAME=VALUE`` texts and from options that have a value."""
     found: dict[str, Any] = {}

@@ -21,9 +21,17 @@ SPARK_LOG = "spark.log"
 
 @contextmanager
 def open_session(
-    reporter: Reporter, master: str, workers: int | None, run_dir: Path | None = None
+    reporter: Reporter,
+    master: str,
+    workers: int | None,
+    run_dir: Path | None = None,
+    *,
+    reuse_workers: bool = False,
 ) -> Iterator[Any]:
-    """Start Spark for the block; its noise goes to a file in the run folder."""
+    """Start Spark for the block; its noise goes to a file in the run folder.
+
+    ``reuse_workers`` is for work without TensorFlow.
+    """
     from models.training import spark_session
 
     log = None
@@ -34,7 +42,9 @@ def open_session(
             raise InputError(f"--run {run_dir}: {error.strerror}") from error
         log = run_dir / SPARK_LOG
     reporter.stage("start", f"starting Spark on {master}")
-    with spark_session.open_session(master, min_slots=workers or 1, log=log) as session:
+    with spark_session.open_session(
+        master, min_slots=workers or 1, log=log, reuse_workers=reuse_workers
+    ) as session:
         # Spark has put its own handler in the place of ours.
         interruption.listen()
         yield session

@@ -3,11 +3,12 @@
 import hashlib
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from models.detector.near_duplicates import picture_print
 from models.detector.preprocess import Image
 from models.training.dataset_formats import Annotation
 
@@ -29,22 +30,29 @@ class CheckedPicture:
     Attributes:
         problem: why it is quarantined; empty when it may be used.
         image_id: SHA-256 of the file's bytes.
-        encoded: JPEG or PNG bytes.
+        width: in pixels.
+        height: in pixels.
         boxes: in pixels, inside the picture.
         notes: what was odd but not a reason to refuse it, and refused boxes as ``box: reason``.
+        print: tells near-duplicates; see `models.detector.near_duplicates`.
     """
 
     problem: str
     image_id: str = ""
-    encoded: bytes = b""
     width: int = 0
     height: int = 0
     boxes: tuple[Annotation, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    print: bytes = b""
 
 
 def check_picture(
-    data: bytes, file_name: str, boxes: Iterable[Annotation], *, is_relative: bool
+    data: bytes,
+    file_name: str,
+    boxes: Iterable[Annotation],
+    *,
+    is_relative: bool,
+    labelled_size: tuple[int, int] | None = None,
 ) -> CheckedPicture:
     """Decode a picture and keep what of it can be used.
 
@@ -53,6 +61,7 @@ def check_picture(
         file_name: for its extension.
         boxes: its labels.
         is_relative: boxes are in parts of the picture's size.
+        labelled_size: width and height that the boxes were drawn on, where that is known.
     """
     kind, size = header(data)
     if size and size[0] * size[1] > MAX_PIXELS:
@@ -65,26 +74,46 @@ def check_picture(
         return CheckedPicture(f"over {MAX_PIXELS // 1_000_000} megapixels")
     if min(height, width) < MIN_SIDE_PX:
         return CheckedPicture("picture too small")
+    if labelled_size not in (None, (width, height)):
+        # Scaled since, or turned by its EXIF entry: either way the boxes are beside the parts.
+        return CheckedPicture("not of the size that its labels name")
     notes = []
     if kind and not file_name.lower().endswith(EXTENSIONS[kind]):
         notes.append(f"{kind} under another extension")
-    kept = []
+    kept: dict[Annotation, None] = {}
     for box in boxes:
         whole = scaled(box, width, height) if is_relative else box
         inside = clipped(whole, width, height)
-        if isinstance(inside, Annotation):
-            kept.append(inside)
+        if inside in kept:
+            notes.append("box: there twice")
+        elif isinstance(inside, Annotation):
+            kept[inside] = None
         else:
             notes.append(f"box: {inside}")
     return CheckedPicture(
         "",
-        hashlib.sha256(data).hexdigest(),
-        data if kind else _as_png(image),
+        sha256_of(data),
         width,
         height,
         tuple(kept),
         tuple(notes),
+        picture_print(image),
     )
+
+
+def sha256_of(data: bytes) -> str:
+    """Identity of a picture."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def as_stored(data: bytes) -> bytes:
+    """A picture that was found good, as JPEG or PNG: other kinds are encoded anew, without loss."""
+    kind, _ = header(data)
+    image = None if kind else decode(data)
+    if image is None:
+        return data
+    _, encoded = cv2.imencode(".png", image)
+    return bytes(encoded.tobytes())
 
 
 def decode(data: bytes) -> Image | None:
@@ -126,12 +155,6 @@ def clipped(box: Annotation, width: int, height: int) -> Annotation | str:
     if x2 - x1 < MIN_VISIBLE_PX or y2 - y1 < MIN_VISIBLE_PX:
         return "outside the picture" if x2 <= x1 or y2 <= y1 else "under one pixel"
     return Annotation(box.category, x1, y1, x2 - x1, y2 - y1)
-
-
-def _as_png(image: Image) -> bytes:
-    """Snapshots hold JPEG and PNG only; BMP, TIFF and WebP are stored anew without loss."""
-    _, encoded = cv2.imencode(".png", image)
-    return encoded.tobytes()
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:

@@ -43,7 +43,7 @@ appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
 
 @contextlib.contextmanager
 def open_session(
-    master: str, *, min_slots: int = 1, log: Path | None = None
+    master: str, *, min_slots: int = 1, log: Path | None = None, reuse_workers: bool = False
 ) -> Iterator[SparkSession]:
     """Start Spark, lend the session, and leave no process behind however the block ends.
 
@@ -53,6 +53,7 @@ def open_session(
         master: ``local[N]``, ``spark://…``, ``yarn`` or ``k8s://…``.
         min_slots: tasks that must be able to run at the same time.
         log: file for the noise; None throws it away.
+        reuse_workers: keep Python workers from task to task; never where TensorFlow runs in them.
 
     Raises:
         InputError: no Java, no such master, or fewer slots than asked for.
@@ -64,7 +65,7 @@ def open_session(
     _check_local_slots(master, min_slots)
     with tempfile.TemporaryDirectory(prefix="sightline-spark-") as folder:
         with error_stream_to(log):
-            session = _start(master, Path(folder))
+            session = _start(master, Path(folder), reuse_workers=reuse_workers)
         try:
             wait_for_slots(session, min_slots)
             yield session
@@ -139,8 +140,10 @@ def _bypass_proxies() -> None:
         os.environ[name] = ",".join(dict.fromkeys([*kept, "localhost", LOOPBACK]))
 
 
-def _start(master: str, folder: Path) -> SparkSession:
+def _start(master: str, folder: Path, *, reuse_workers: bool) -> SparkSession:
     conf = _configuration(master, folder)
+    # A worker that ran TensorFlow in one job hangs in the next.
+    conf.set("spark.python.worker.reuse", str(reuse_workers).lower())
     try:
         session = SparkSession.builder.config(conf=conf).getOrCreate()
     except Exception as error:
@@ -159,14 +162,14 @@ def _configuration(master: str, folder: Path) -> SparkConf:
         "spark.app.name": "sightline-train",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        # A worker that ran TensorFlow in one job hangs in the next.
-        "spark.python.worker.reuse": "false",
         "spark.dynamicAllocation.enabled": "false",
         "spark.driver.memory": "2g",
         "spark.driver.maxResultSize": "1g",
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log_file}",
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
         "spark.sql.parquet.compression.codec": "zstd",
+        # Else a task that writes into two splits sorts its pictures first, on disk if need be.
+        "spark.sql.maxConcurrentOutputFileWriters": "8",
         "spark.sql.shuffle.partitions": "8",
         # Pictures do not compress and rows carry them through shuffles.
         "spark.sql.adaptive.enabled": "false",

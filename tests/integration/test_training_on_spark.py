@@ -105,7 +105,7 @@ def test_import_lists_what_it_could_not_use(snapshot: Path) -> None:
     assert manifest.refused == {
         "box: outside the picture": 1,
         "broken picture": 1,
-        "duplicate picture": 1,
+        "duplicate picture with other labels": 1,
         "missing picture": 1,
         "unknown category": 1,
     }
@@ -265,7 +265,7 @@ def inputs(snapshot: Path, pictures: Path) -> dict[str, Path]:
         ),
         pytest.param(
             [
-                *("import", "--labels", "LABELS", "--images", "i", "--snapshot", "s"),
+                *("import", "--labels", "LABELS", "--images", ".", "--snapshot", "s"),
                 *("--master", "local[1]", "--workers", "2"),
             ],
             "has 1 slots and --workers asks for 2",

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from models.training.dataset_formats import Annotation
-from models.training.pictures import MAX_PIXELS, check_picture, clipped, header
+from models.training.pictures import MAX_PIXELS, as_stored, check_picture, clipped, decode, header
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
 
@@ -44,8 +44,24 @@ def test_png_named_jpeg_is_taken_and_noted() -> None:
 
 
 def test_bmp_is_stored_as_png() -> None:
-    found = check_picture(encoded(".bmp"), "a.bmp", [], is_relative=False)
-    assert header(found.encoded)[0] == "png"
+    stored = as_stored(encoded(".bmp"))
+    assert header(stored)[0] == "png"
+    np.testing.assert_array_equal(decode(stored), IMAGE)
+
+
+def test_jpeg_is_stored_byte_for_byte() -> None:
+    assert as_stored(encoded(".jpg")) == encoded(".jpg")
+
+
+def test_picture_of_another_size_than_its_labels_is_quarantined() -> None:
+    found = check_picture(encoded(".png"), "a.png", [], is_relative=False, labelled_size=(40, 60))
+    assert found.problem == "not of the size that its labels name"
+
+
+def test_box_that_is_there_twice_is_kept_once() -> None:
+    box = Annotation("bolt", 5, 5, 10, 10)
+    found = check_picture(encoded(".png"), "a.png", [box, box], is_relative=False)
+    assert (found.boxes, found.notes) == ((box,), ("box: there twice",))
 
 
 @pytest.mark.parametrize(
