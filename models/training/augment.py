@@ -10,6 +10,7 @@ import numpy.typing as npt
 from models.detector.boxes import Boxes, clip_boxes, coverage_matrix
 from models.detector.detections import ClassIds
 from models.detector.preprocess import Image
+from models.training.matching import IGNORED
 
 Rng = np.random.Generator
 
@@ -20,10 +21,14 @@ class AugmentSettings:
 
     Attributes:
         output_size: width and height to scale the result to; None keeps what the crop left.
+        window_scale: output pixels for each pixel of the picture, across and down. Given, the
+            result is always a window of ``output_size`` at about this scale; None: the whole
+            picture, or a crop of it, is scaled to ``output_size``.
+        max_zoom: most that a window's scale may differ from ``window_scale``, either way.
         flip_horizontal: whether a mirrored part is still a valid part.
         flip_vertical: the same, upside down.
         quarter_turns: whether a part turned by 90 degrees is.
-        crop_probability: of cutting out a part of the picture.
+        crop_probability: of cutting out a part of the picture (without ``window_scale``).
         min_crop_ratio: smallest side of a crop as part of the picture's.
         max_aspect_change: most that a crop may stretch width against height.
         light: largest relative change of brightness; contrast and gamma change half as much.
@@ -35,6 +40,8 @@ class AugmentSettings:
     """
 
     output_size: tuple[int, int] | None = None
+    window_scale: tuple[float, float] | None = None
+    max_zoom: float = 1.25
     flip_horizontal: bool = True
     flip_vertical: bool = False
     quarter_turns: bool = False
@@ -53,6 +60,8 @@ class AugmentSettings:
 IN_COVERAGE = 0.65
 OUT_COVERAGE = 0.1
 CROP_TRIES = 12
+# Most windows are put round a labelled box; the others keep the background honest.
+OBJECT_WINDOW_SHARE = 0.8
 
 
 def augment_sample(
@@ -72,14 +81,54 @@ def augment_sample(
         settings: how far to go.
 
     Returns:
-        The new picture and the boxes that are left in it, in its pixels.
+        The new picture and the boxes that are left in it, in its pixels. A box that a window cut
+        in two has the class id `models.training.matching.IGNORED`.
     """
-    if rng.random() < settings.crop_probability:
+    if settings.window_scale is not None:
+        image, boxes, class_ids = _window_at_scale(image, boxes, class_ids, rng, settings)
+    elif rng.random() < settings.crop_probability:
         image, boxes, class_ids = _crop(image, boxes, class_ids, rng, settings)
     image, boxes = _flipped(image, boxes, rng, settings)
     if settings.output_size is not None:
         image, boxes = _scaled(image, boxes, settings.output_size)
     return _relit(image, rng, settings), boxes, class_ids
+
+
+def _window_at_scale(
+    image: Image, boxes: Boxes, class_ids: ClassIds, rng: Rng, settings: AugmentSettings
+) -> tuple[Image, Boxes, ClassIds]:
+    """A window that shows the picture at about the scale at which the cell will see it."""
+    height, width = image.shape[:2]
+    zoom = settings.max_zoom ** rng.uniform(-1, 1)
+    (out_width, out_height), (scale_x, scale_y) = settings.output_size, settings.window_scale  # type: ignore[misc]
+    window_width = min(width, max(1, round(out_width / (scale_x * zoom))))
+    window_height = min(height, max(1, round(out_height / (scale_y * zoom))))
+    target = boxes[rng.integers(len(boxes))] if len(boxes) else None
+    if rng.random() >= OBJECT_WINDOW_SHARE:
+        target = None
+    x1 = _window_start(width, window_width, None if target is None else target[[0, 2]], rng)
+    y1 = _window_start(height, window_height, None if target is None else target[[1, 3]], rng)
+    window = np.array([[x1, y1, x1 + window_width, y1 + window_height]], np.float32)
+    inside = coverage_matrix(boxes, window)[:, 0]
+    seen = inside > OUT_COVERAGE
+    # What is cut in two is neither there nor not there.
+    left = np.where(inside >= IN_COVERAGE, class_ids, IGNORED)[seen]
+    moved = clip_boxes(
+        boxes[seen] - np.array([x1, y1, x1, y1], np.float32),
+        height=window_height,
+        width=window_width,
+    )
+    return image[y1 : y1 + window_height, x1 : x1 + window_width], moved, left
+
+
+def _window_start(whole: int, window: int, target: npt.NDArray[np.float32] | None, rng: Rng) -> int:
+    """Where a window begins on one axis: anywhere, or so that it holds the target."""
+    low, high = 0, whole - window
+    if target is not None:
+        start, end = float(target[0]), float(target[1])
+        nearest, farthest = sorted((int(end) - window, int(start)))
+        low, high = max(low, min(nearest, high)), min(high, max(farthest, low))
+    return int(rng.integers(low, high + 1))
 
 
 def _crop(

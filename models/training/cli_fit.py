@@ -10,6 +10,7 @@ from models.contract.bundle import read_manifest
 from models.contract.snapshot import Split
 from models.training import cli_options as options
 from models.training.cli_session import SPARK_LOG, open_session, reporting
+from models.training.default_init import default_init
 from models.training.errors import InputError
 from models.training.fit_settings import REPORT_NAME
 from models.training.reporting import Reporter
@@ -23,7 +24,7 @@ def fit(
     *,
     snapshot: options.SnapshotUrl,
     run: Annotated[Path, typer.Option(help="Folder of the run; shared by all workers.")],
-    init: options.Init = "imagenet",
+    init: options.Init = None,
     name: options.Name = None,
     budget: Annotated[str | None, typer.Option(help="Wall time of the fit, such as 45m.")] = None,
     steps: options.Steps = None,
@@ -41,8 +42,10 @@ def fit(
 ) -> None:
     """Train on Spark's barrier ranks; checkpoints and the best weights go to the run folder."""
     with reporting(as_json) as reporter:
-        from models.training.fit import FitRequest, check_request
+        from models.training.fit import check_request
+        from models.training.preparation import FitRequest
 
+        init = _init(init, reporter)
         request = FitRequest(
             snapshot_url=snapshot,
             init=init,
@@ -88,7 +91,7 @@ def run(
     snapshot: options.SnapshotUrl,
     bundle: options.BundleDir,
     run: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
-    init: options.Init = "imagenet",
+    init: options.Init = None,
     name: options.Name = None,
     budget: Annotated[str, typer.Option(help="Wall time of everything, such as 45m.")] = "45m",
     compare: options.Compare = None,
@@ -107,10 +110,12 @@ def run(
 ) -> None:
     """Fit, quantize, measure on the locked pictures, and write the bundle."""
     with reporting(as_json) as reporter:
-        from models.training.fit import FitRequest, check_request
+        from models.training.fit import check_request
+        from models.training.preparation import FitRequest
         from models.training.release_candidate import check_bundle_dir
 
         check_bundle_dir(bundle)
+        init = _init(init, reporter)
         run_dir = run or bundle.with_name(f"{bundle.name}.run")
         request = FitRequest(
             snapshot_url=snapshot,
@@ -141,12 +146,22 @@ def figure(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
+def _init(init: str | None, reporter: Reporter) -> str:
+    """The caller's initial weights, or the best that this machine has."""
+    if init is not None:
+        return init
+    chosen, remark = default_init()
+    if remark:
+        reporter.note(remark)
+    return chosen
+
+
 def _wishes(input_size: str | None, width: float, levels: str | None, neck: str) -> Any:  # noqa: ANN401 - late import
-    from models.training.auto_spec import SpecWishes
+    from models.training.auto_setup import Wishes
 
     if neck not in ("none", "fpnlite"):
         raise InputError(f"--neck {neck}: use none or fpnlite")
-    return SpecWishes(*options.size(input_size), width, options.strides(levels), neck)
+    return Wishes(*options.size(input_size), width, options.strides(levels), neck)
 
 
 def _fit(session: Any, request: Any, reporter: Reporter) -> Any:  # noqa: ANN401 - late imports

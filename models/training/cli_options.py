@@ -24,7 +24,11 @@ Compare = Annotated[
     Path | None, typer.Option("--compare", help="Running bundle, judged on the same pictures.")
 ]
 Init = Annotated[
-    str, typer.Option(help="Bundle to go on from, MobileNetV2 .weights.h5, imagenet or none.")
+    str | None,
+    typer.Option(
+        help="Bundle to go on from, MobileNetV2 .weights.h5, imagenet, baseline (the released "
+        "bundle's backbone) or none. Left out: imagenet where it can be had, else baseline."
+    ),
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Exact number of steps; no budget.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Pictures a step, over all workers.")]

@@ -18,6 +18,14 @@ WEIGHTS_NAME = "best.weights.h5"
 OUTCOME_NAME = "outcome.json"
 REPORT_NAME = "report.json"
 
+IMAGENET = "imagenet"
+NONE = "none"
+BASELINE = "baseline"
+"""Initial weights that are not a path: ImageNet's, none, the backbone of the shipped bundle."""
+
+RARE_RATIO = 0.25
+"""A class with fewer boxes than this part of the most frequent one is rare."""
+
 
 class FitSettings(Frozen):
     """Knobs of a fit; the same on every rank.
@@ -47,6 +55,11 @@ class FitSettings(Frozen):
     validations: int = Field(default=4, ge=1)
     max_validation_pictures: int = Field(default=120, ge=1)
     checkpoint_every_s: float = Field(default=60.0, gt=0)
+    window_width: int = Field(default=0, ge=0, multiple_of=32)
+    """Train on windows of this size, cut out at the input's scale; 0: on whole pictures."""
+    window_height: int = Field(default=0, ge=0, multiple_of=32)
+    paste_probability: float = Field(default=0.0, ge=0, le=1)
+    """Of putting a rare defect from one picture into another."""
     flip_horizontal: bool = True
     flip_vertical: bool = False
     quarter_turns: bool = False
@@ -66,6 +79,24 @@ class RunState(Frozen):
     """Labelled boxes of each class in the training pictures."""
     spec: DetectorSpec
     settings: FitSettings
+    reasons: tuple[str, ...] = ()
+    """Why spec and settings are as they are."""
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether windows of the pictures are trained on."""
+        return self.settings.window_width > 0 and self.settings.window_height > 0
+
+    @property
+    def train_spec(self) -> DetectorSpec:
+        """The detector at the size that it is trained at: same weights, other input."""
+        if not self.is_windowed:
+            return self.spec
+        size = {
+            "input_width": self.settings.window_width,
+            "input_height": self.settings.window_height,
+        }
+        return self.spec.model_copy(update=size)
 
     def continues(self, other: "RunState") -> bool:
         """Whether a checkpoint of this run may serve another."""

@@ -9,12 +9,10 @@ import numpy.typing as npt
 from models.contract.bundle import FLOAT_WEIGHTS_NAME
 from models.detector.spec import DetectorSpec, read_spec
 from models.training.errors import InputError
+from models.training.fit_settings import IMAGENET, NONE
 from models.training.network import PRIOR_LOGIT, Head, build_network, heads
 
 Array = npt.NDArray[np.float32]
-
-IMAGENET = "imagenet"
-NONE = "none"
 
 
 class InitialWeightsError(InputError):

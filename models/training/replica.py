@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from models.detector.spec import DetectorSpec
 from models.training.fit_settings import FitSettings, RunState
+from models.training.folding import copy_unfolded, folded
 from models.training.initial_weights import load_initial_weights
 from models.training.losses import balanced_class_weights, loss_sums
 from models.training.network import (
@@ -37,18 +38,21 @@ class Replica:
     def __init__(self, state: RunState, strategy: Any, init: str, num_ranks: int) -> None:  # noqa: ANN401 - tf has no types
         keras.utils.set_random_seed(state.settings.seed)
         self._strategy = strategy
-        self._spec = state.spec
         self._num_ranks = num_ranks
+        spec = state.train_spec
         with strategy.scope():
-            self._model = build_network(state.spec)
-            load_initial_weights(self._model, state.spec, init)
-            freeze(self._model, state.settings)
+            whole = build_network(spec)
+            load_initial_weights(whole, spec, init)
+            freeze(whole, state.settings)
+            self._model = folded(whole)
             self._groups = _groups(self._model, state.settings)
+        # The network as the cell will run it: at the whole picture's size, with its norms.
+        self._judged = build_network(state.spec)
         self._class_weights = (
             balanced_class_weights(state.boxes_per_class) if state.settings.balance_classes else ()
         )
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._train_step = self._traced_step(state.spec, state.settings.batch // num_ranks)
+        self._train_step = self._traced_step(spec, state.settings.batch // num_ranks)
         self._predict = tf.function(self._forward, reduce_retracing=True)
         self._mean_over_ranks = tf.function(self._reduced)
 
@@ -57,20 +61,28 @@ class Replica:
         """Steps done since the start of the fit."""
         return int(self._step.numpy())
 
-    def train_step(self, batch: Batch, rate: float) -> Tensor:
+    def train_step(self, batch: Batch, rate: float, backbone_rate: float) -> Tensor:
         """One step of all ranks together; the loss over all their pictures."""
-        for optimizer, _, ratio in self._groups:
-            optimizer.learning_rate.assign(rate * ratio)
+        for optimizer, _, is_new in self._groups:
+            optimizer.learning_rate.assign(rate if is_new else backbone_rate)
         loss = self._train_step(batch.images, batch.class_targets, batch.box_targets)
         self._step.assign_add(1)
         return loss
 
+    def prepare_judgement(self) -> None:
+        """Let `predict` and `save_weights` use the weights as they are now."""
+        self._agree_on_norms()
+        copy_unfolded(self._model, self._judged)
+
     def predict(self, images: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
-        """Class logits and box codes of ``(B, H, W, 3)`` uint8 pictures, on this rank alone."""
+        """Class logits and box codes of ``(B, H, W, 3)`` uint8 pictures, on this rank alone.
+
+        Pictures have the size of the input; the weights are those of `prepare_judgement`.
+        """
         logits, codes = self._predict(tf.constant(images))
         return logits, codes
 
-    def agree_on_norms(self) -> None:
+    def _agree_on_norms(self) -> None:
         """Give every rank the mean of the moving statistics, which each kept for itself."""
         moving = [
             variable.value
@@ -104,9 +116,9 @@ class Replica:
         self._manager.save(checkpoint_number=self.step)
 
     def save_weights(self, path: Path) -> None:
-        """Write the weights, whole or not at all; for the chief alone."""
+        """Write the weights of `prepare_judgement`, whole or not at all; for the chief alone."""
         partial = path.with_name(f"part.{path.name}")
-        self._model.save_weights(partial)
+        self._judged.save_weights(partial)
         partial.replace(path)
 
     def digest(self) -> str:
@@ -117,7 +129,7 @@ class Replica:
         return digest.hexdigest()
 
     def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        answers = self._model(images, training=False)
+        answers = self._judged(images, training=False)
         return answers[CLASS_LOGITS], answers[BOX_CODES]
 
     def _reduced(self, values: list[Tensor]) -> list[Tensor]:
@@ -175,19 +187,19 @@ def freeze(model: keras.Model, settings: FitSettings) -> None:
             layer.trainable = False
 
 
-def _groups(model: keras.Model, settings: FitSettings) -> list[tuple[Any, list[Any], float]]:
-    """Optimizer, variables and rate ratio of the backbone and of what is new on it."""
+def _groups(model: keras.Model, settings: FitSettings) -> list[tuple[Any, list[Any], bool]]:
+    """Optimizer and variables of the backbone, and of what is new on it (true)."""
     backbone: list[Any] = []
     new: list[Any] = []
     for layer in model.layers:
         own = backbone if is_backbone(layer) else new
         own += layer.trainable_variables
     groups = []
-    for variables, ratio in ((backbone, settings.backbone_rate_ratio), (new, 1.0)):
-        if variables and ratio > 0:
-            optimizer = keras.optimizers.Adam(settings.learning_rate * ratio)
+    for variables, is_new in ((backbone, False), (new, True)):
+        if variables and (is_new or settings.backbone_rate_ratio > 0):
+            optimizer = keras.optimizers.Adam(settings.learning_rate)
             optimizer.build(variables)
-            groups.append((optimizer, variables, ratio))
+            groups.append((optimizer, variables, is_new))
     return groups
 
 

@@ -121,6 +121,8 @@ class TerminalReporter:
         """Move the bar and show the newest figures."""
         if event.get("resumed"):
             self.note(f"going on after step {event['step']}")
+        for reason in event.get("reasons", ()):
+            self.note(f"  {reason}")
         if self._task is None:
             return
         self._facts |= {name: event[name] for name, _ in FACTS if name in event}

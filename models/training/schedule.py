@@ -34,6 +34,16 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * (FINAL_RATE_RATIO + (1 - FINAL_RATE_RATIO) * cosine)
 
 
+def backbone_share(step: int, steps: int) -> float:
+    """Part of its rate that the backbone gets, in ``[0, 1]``.
+
+    While the rate warms up, the heads know nothing and their gradients would only spoil what the
+    backbone has learnt elsewhere; over as many steps again it joins in.
+    """
+    warm_up = warm_up_steps(steps)
+    return min(1.0, max(0.0, (step - warm_up + 1) / warm_up))
+
+
 def warm_up_steps(steps: int) -> int:
     """Steps of rising rate."""
     return min(steps, max(MIN_WARM_UP_STEPS, round(steps * WARM_UP_RATIO)))

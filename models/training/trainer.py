@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from models.contract.bundle import CategoryKind
 from models.contract.snapshot import Split
-from models.training.augment import AugmentSettings
 from models.training.barrier import Rank
 from models.training.fit_settings import (
     CHECKPOINT_FOLDER,
+    NONE,
     PLAN_NAME,
     WEIGHTS_NAME,
     FitOutcome,
@@ -27,14 +27,19 @@ from models.training.fit_settings import (
 from models.training.metrics import choose_thresholds, evaluate
 from models.training.progress import ProgressWriter
 from models.training.schedule import (
-    Sampler,
     StepClock,
+    backbone_share,
     learning_rate,
-    picture_weights,
     plan_steps,
     validation_steps,
 )
-from models.training.training_data import BatchFeeder, BatchSource, Sample, read_samples
+from models.training.training_data import (
+    BatchFeeder,
+    BatchSource,
+    Sample,
+    batch_source,
+    read_samples,
+)
 from models.training.validation import judge_samples, pack, unpack
 
 KEPT_CHECKPOINTS = 2
@@ -97,6 +102,8 @@ class RankTrainer:
         self._thresholds: dict[str, float] = {}
         self._map50: float | None = None
         self._clock = StepClock()
+        # Heads that come from a bundle know their trade from the first step.
+        self._is_new_head = order.state.parent_bundle_id is None and order.state.init != NONE
 
     def run(self) -> FitOutcome:
         """Train to the end.
@@ -132,25 +139,7 @@ class RankTrainer:
             raise ValueError("the workers ended with different weights; the run is worthless")
 
     def _source(self, samples: list[Sample]) -> BatchSource:
-        spec, settings = self._state.spec, self._settings
-        labels = [
-            frozenset(spec.categories[class_id] for class_id in sample.class_ids)
-            for sample in samples
-        ]
-        weights = picture_weights(
-            labels,
-            new_categories=frozenset(self._state.new_categories),
-            new_share=settings.new_share,
-        )
-        seed = settings.seed * 1000 + self._rank.number
-        sampler = Sampler(weights, settings.batch // self._rank.count, seed)
-        augment = AugmentSettings(
-            output_size=(spec.input_width, spec.input_height),
-            flip_horizontal=settings.flip_horizontal,
-            flip_vertical=settings.flip_vertical,
-            quarter_turns=settings.quarter_turns,
-        )
-        return BatchSource(samples, sampler, spec, augment, (settings.seed, self._rank.number))
+        return batch_source(self._state, samples, rank=self._rank.number, ranks=self._rank.count)
 
     def _restore(self) -> None:
         """Go on from the newest checkpoint; the chief says which, so that all take the same."""
@@ -168,11 +157,12 @@ class RankTrainer:
         saved_at = time.monotonic()
         while steps is None or self._replica.step < steps:
             # Until there is a plan the rate rises as in a long fit: slowly.
-            rate = learning_rate(
-                self._replica.step, steps or UNPLANNED_STEPS, self._settings.learning_rate
-            )
+            planned = steps or UNPLANNED_STEPS
+            rate = learning_rate(self._replica.step, planned, self._settings.learning_rate)
+            share = backbone_share(self._replica.step, planned) if self._is_new_head else 1.0
+            backbone_rate = rate * self._settings.backbone_rate_ratio * share
             started = time.monotonic()
-            loss = float(self._replica.train_step(next(batches), rate))
+            loss = float(self._replica.train_step(next(batches), rate, backbone_rate))
             done = self._replica.step
             if done - first > FIRST_MEASURED_STEP:
                 self._clock.add(time.monotonic() - started)
@@ -217,7 +207,7 @@ class RankTrainer:
         return agreed
 
     def _judge(self, done: int, steps: int, validation: list[Sample]) -> None:
-        self._replica.agree_on_norms()
+        self._replica.prepare_judgement()
         limit = -(-self._settings.max_validation_pictures // self._rank.count)
         answers = judge_samples(self._replica.predict, validation[:limit], self._state.spec)
         truths, found = unpack(self._rank.gather(pack(answers)))

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,9 +19,11 @@ from models.detector.detections import ClassIds
 from models.detector.preprocess import Image
 from models.detector.spec import DetectorSpec
 from models.training.augment import AugmentSettings, augment_sample
+from models.training.fit_settings import RunState
 from models.training.matching import assign_targets
+from models.training.paste import Paster
 from models.training.pictures import decode
-from models.training.schedule import Sampler
+from models.training.schedule import Sampler, picture_weights
 
 # A crop may enlarge the picture this much; more pixels than that are never seen.
 MAX_ENLARGEMENT = 2.0
@@ -117,43 +119,86 @@ def _shrunk(image: Image, spec: DetectorSpec) -> Image:
 
 
 class BatchSource:
-    """Makes the batch of any step; the same step gives the same batch."""
+    """Makes the batch of any step; the same step gives the same batch.
+
+    Args:
+        samples: of this rank.
+        sampler: says which of them a step shows.
+        state: of the run.
+        seed: of the variations.
+    """
 
     def __init__(
         self,
         samples: Sequence[Sample],
         sampler: Sampler,
-        spec: DetectorSpec,
-        augment: AugmentSettings,
+        state: RunState,
         seed: tuple[int, ...],
     ) -> None:
         self._samples = samples
         self._sampler = sampler
-        self._spec = spec
-        self._augment = augment
+        self._state = state
+        self._spec = state.train_spec
+        self._augment = augment_settings(state)
+        self._paster = Paster(samples, state)
         self._seed = seed
-        self._anchors = anchor_boxes(spec)
+        self._anchors = anchor_boxes(self._spec)
 
     def batch(self, step: int) -> Batch:
         """Pictures and targets of one step."""
         rows = [
-            self._row(int(place), (*self._seed, step, number))
+            self._targets(*self.varied(int(place), (*self._seed, step, number)))
             for number, place in enumerate(self._sampler.batch(step))
         ]
         images, classes, boxes = zip(*rows, strict=True)
         return Batch(np.stack(images), np.stack(classes), np.stack(boxes))
 
-    def _row(
-        self, place: int, seed: tuple[int, ...]
-    ) -> tuple[Image, npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    def varied(self, place: int, seed: tuple[int, ...]) -> tuple[Image, Boxes, ClassIds]:
+        """One picture as a step would show it, with its boxes in pixels."""
         sample = self._samples[place]
         image = sample.image()
         height, width = image.shape[:2]
         boxes = sample.boxes * np.array([width, height, width, height], np.float32)
         rng = np.random.default_rng(seed)
-        image, boxes, class_ids = augment_sample(image, boxes, sample.class_ids, rng, self._augment)
+        image, boxes, class_ids = self._paster.paste(image, boxes, sample.class_ids, rng)
+        settings = self._augment
+        if self._state.is_windowed:
+            whole = self._state.spec
+            scale = (whole.input_width / width, whole.input_height / height)
+            settings = replace(settings, window_scale=scale)
+        return augment_sample(image, boxes, class_ids, rng, settings)
+
+    def _targets(
+        self, image: Image, boxes: Boxes, class_ids: ClassIds
+    ) -> tuple[Image, npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         targets = assign_targets(boxes, class_ids, self._anchors, self._spec)
         return image, targets.class_ids, targets.box_codes
+
+
+def batch_source(
+    state: RunState, samples: Sequence[Sample], *, rank: int = 0, ranks: int = 1
+) -> BatchSource:
+    """The batches of one rank of a run."""
+    names, settings = state.spec.categories, state.settings
+    labels = [frozenset(names[class_id] for class_id in sample.class_ids) for sample in samples]
+    weights = picture_weights(
+        labels,
+        new_categories=frozenset(state.new_categories),
+        new_share=settings.new_share,
+    )
+    sampler = Sampler(weights, settings.batch // ranks, settings.seed * 1000 + rank)
+    return BatchSource(samples, sampler, state, (settings.seed, rank))
+
+
+def augment_settings(state: RunState) -> AugmentSettings:
+    """How far this run varies its pictures."""
+    spec, settings = state.train_spec, state.settings
+    return AugmentSettings(
+        output_size=(spec.input_width, spec.input_height),
+        flip_horizontal=settings.flip_horizontal,
+        flip_vertical=settings.flip_vertical,
+        quarter_turns=settings.quarter_turns,
+    )
 
 
 class BatchFeeder:

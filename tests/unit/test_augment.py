@@ -7,6 +7,7 @@ from models.detector.boxes import Boxes
 from models.detector.detections import ClassIds
 from models.detector.preprocess import Image
 from models.training.augment import AugmentSettings, augment_sample
+from models.training.matching import IGNORED
 
 GEOMETRY_ONLY: dict[str, Any] = {
     "light": 0.0,
@@ -66,3 +67,45 @@ def test_a_picture_without_boxes_stays_without() -> None:
     )
     assert boxes.shape == (0, 4)
     assert class_ids.shape == (0,)
+
+
+def windowed(**changes: object) -> AugmentSettings:
+    facts: dict[str, Any] = {"output_size": (64, 64), "window_scale": (1.0, 1.0)}
+    return AugmentSettings(**(facts | GEOMETRY_ONLY | changes))
+
+
+def test_a_window_shows_the_picture_at_the_scale_of_the_cell() -> None:
+    image, boxes, class_ids = picture_with_block()
+    settings = windowed(max_zoom=1.0, flip_horizontal=False)
+    for seed in range(20):
+        shown, moved, ids = augment_sample(
+            image, boxes, class_ids, np.random.default_rng(seed), settings
+        )
+        assert shown.shape == (64, 64, 3)
+        for box in moved[ids == 2]:
+            assert box[2] - box[0] <= 40
+            assert box[3] - box[1] <= 20
+
+
+def test_most_windows_hold_the_object() -> None:
+    whole = [
+        (augment_sample(*picture_with_block(), np.random.default_rng(seed), windowed())[2] == 2)
+        for seed in range(60)
+    ]
+    assert np.mean([found.any() for found in whole]) > 0.7
+
+
+def test_a_box_cut_in_two_counts_neither_as_there_nor_as_not_there() -> None:
+    image, boxes, class_ids = picture_with_block()
+    seen = set()
+    for seed in range(200):
+        settings = windowed(output_size=(32, 32), max_zoom=1.0)
+        _, moved, ids = augment_sample(
+            image, boxes, class_ids, np.random.default_rng(seed), settings
+        )
+        seen |= {
+            (int(identity), (box[2] - box[0]) < 26)
+            for box, identity in zip(moved, ids, strict=True)
+        }
+    assert (IGNORED, True) in seen
+    assert (2, True) not in seen

@@ -11,12 +11,13 @@ from models.contract.snapshot import Split
 from models.detector.anchors import anchor_boxes
 from models.detector.boxes import encode_boxes
 from models.detector.spec import DetectorSpec
-from models.training.auto_spec import SpecWishes, choose_levels, choose_spec
+from models.training.auto_setup import Wishes, choose_levels, choose_setup
 from models.training.dataset_formats import LabelSet
 from models.training.errors import InputError
-from models.training.fit import FitRequest, choose_rows, chosen_settings, open_run
+from models.training.fit import choose_rows, open_run
 from models.training.fit_settings import OUTCOME_NAME, FitOutcome, FitSettings, RunState
 from models.training.java import find_java, java_major
+from models.training.preparation import FitRequest, chosen_settings
 from models.training.snapshot_io import IndexRow
 from models.training.spark_errors import is_lost_worker, one_line
 from models.training.spark_pipeline import ImportSource, place_rows
@@ -157,9 +158,11 @@ def test_resume_refuses_where_there_is_nothing_to_go_on_with(tmp_path: Path) -> 
         pytest.param({"new_share": "2"}, "new_share", id="out of range"),
     ],
 )
-def test_wrong_setting_is_refused_in_one_line(overrides: dict[str, str], message: str) -> None:
+def test_wrong_setting_is_refused_in_one_line(
+    tmp_path: Path, overrides: dict[str, str], message: str
+) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        chosen_settings("none", overrides)
+        chosen_settings(request(tmp_path, overrides=overrides), {})
     assert "\n" not in str(caught.value)
 
 
@@ -173,9 +176,9 @@ def test_input_has_the_shape_of_the_pictures_and_room_for_small_boxes() -> None:
         IndexRow("0", Split.TRAIN, "P", 1280, 1024, (("bolt", 0.0, 0.0, size, size),))
         for size in (60.0, 80.0, 100.0)
     ]
-    spec = choose_spec(rows, ["bolt"], SpecWishes())
+    spec = choose_setup(rows, ["bolt"], Wishes()).spec
     assert (spec.input_width, spec.input_height) == (448, 352)
-    assert choose_spec(rows, ["bolt"], SpecWishes(320, 256)).input_width == 320
+    assert choose_setup(rows, ["bolt"], Wishes(320, 256)).spec.input_width == 320
 
 
 def test_decoded_answers_are_the_boxes_that_were_encoded() -> None:
