@@ -21,6 +21,7 @@ from edge_agent.ports import Camera, Clock, LoadedModel, Outbox, PlcLink
 from edge_agent.recipes import RecipeBook
 from edge_agent.recorder import Learning, Recorder
 from edge_agent.repairs import Repairs
+from edge_agent.right_of_way import RightOfWay
 from edge_agent.settings import Settings
 from edge_agent.station import Station
 from edge_agent.telemetry import Telemetry
@@ -54,6 +55,7 @@ class Core:
     journal: VerdictJournal
     inspection: Inspection
     mailbox: Mailbox
+    right_of_way: RightOfWay
 
     def start(self) -> None:
         """Record what an earlier process left behind, then start to inspect.
@@ -103,6 +105,7 @@ def assemble(settings: Settings, world: World) -> Core:
         JournalFile(settings.recorder.journal), on_durable=lambda: mailbox.post(Wake())
     )
     _recall_answers(station, journal, clock)
+    right_of_way = RightOfWay()
     recorder = Recorder(
         outbox=world.outbox,
         journal=journal,
@@ -110,6 +113,7 @@ def assemble(settings: Settings, world: World) -> Core:
         queue_size=settings.recorder.queue_size,
         jpeg_quality=settings.recorder.jpeg_quality,
         is_simulated=settings.cell.is_simulated,
+        give_way=right_of_way.give_way,
         on_room=lambda: mailbox.post(Wake()),
         on_storage=lambda alarm: mailbox.post(StorageChanged(alarm)),
     )
@@ -146,6 +150,7 @@ def assemble(settings: Settings, world: World) -> Core:
         ),
         access=access,
         slot=slot,
+        right_of_way=right_of_way,
         desk=PictureDesk(
             pictures=pictures,
             book=world.book,
@@ -166,7 +171,7 @@ def assemble(settings: Settings, world: World) -> Core:
         telemetry=world.telemetry,
     )
     inspection = Inspection(wiring, Timing(settings.camera.grab_timeout_s, timing.hold_result_s))
-    return Core(station, access, link, vision, recorder, journal, inspection, mailbox)
+    return Core(station, access, link, vision, recorder, journal, inspection, mailbox, right_of_way)
 
 
 def _recall_answers(station: Station, journal: VerdictJournal, clock: Clock) -> None:

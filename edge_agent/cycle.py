@@ -26,6 +26,8 @@ class CycleTask:
     grab_timeout_s: float
     on_acquired: Callable[[], None]
     """Called once, when the last picture is taken and the robot may move."""
+    on_look: Callable[[], None] = field(default=lambda: None)
+    """Called when the model begins to look: from then on others may compute."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +107,7 @@ def judge_frames(
         if clock.monotonic_ns() >= task.answer_by_ns:
             late = _late("no time was left to look at the picture")
             return CycleReport(late, frame, timings=CycleTimings(grab_ms))
+        task.on_look()
         before_ns = clock.monotonic_ns()
         found.append(model.detector.infer(frame.image))
         inference_ns += clock.monotonic_ns() - before_ns

@@ -8,6 +8,7 @@ either of them is busy.
 import logging
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil
 
 from edge_agent.access import InspectionAccess
@@ -38,9 +39,10 @@ from edge_agent.mailbox import (
 from edge_agent.model_slot import ModelSlot
 from edge_agent.outcomes import outcome_of
 from edge_agent.picture_desk import PictureDesk
-from edge_agent.ports import Clock, CycleOutcome, PlcLink
+from edge_agent.ports import Clock, PlcLink
 from edge_agent.recorder import Recorder
 from edge_agent.repairs import Repairs
+from edge_agent.right_of_way import RightOfWay
 from edge_agent.station import Station
 from edge_agent.telemetry import Telemetry
 from edge_agent.vision import CAMERA, VisionWorker, fault_code, picture_taken
@@ -86,6 +88,7 @@ class Wiring:
     access: InspectionAccess
     slot: ModelSlot
     desk: PictureDesk
+    right_of_way: RightOfWay
     repairs: Repairs
     telemetry: Telemetry
 
@@ -252,6 +255,7 @@ class Inspection:
         execution = admission.execution
         if execution is not None:
             self._begin(execution)
+            self._w.vision.let_begin()
             answer = "accepted"
         else:
             answer = "repeated" if admission.is_repeat else str(admission.ack.rejection)
@@ -267,7 +271,7 @@ class Inspection:
         self._w.telemetry.count_trigger(answer)
 
     def _keep_admission(self, trigger: Trigger, admission: Admission) -> None:
-        """After the PLC has its answer, while camera and model work: what a restart must know."""
+        """After the PLC has its answer, while the model works: what a restart must know."""
         now, execution = self._w.clock.now(), admission.execution
         if execution is not None:
             unknown = unknown_result(execution, self._w.slot.ref)
@@ -293,6 +297,7 @@ class Inspection:
             raise RuntimeError("a trigger was accepted without a model")
         self._is_acquired = False
         self._finished = None
+        self._w.right_of_way.take()
         task = CycleTask(
             part_id=execution.job.part_id,
             recipe=execution.job.recipe,
@@ -300,6 +305,7 @@ class Inspection:
             answer_by_ns=_answer_by_ns(execution),
             grab_timeout_s=self._timing.grab_timeout_s,
             on_acquired=picture_taken(self._w.mailbox.post, execution.acquisition_id),
+            on_look=self._w.vision.looks,
         )
         self._w.vision.inspect(execution.acquisition_id, task, model)
 
@@ -343,27 +349,28 @@ class Inspection:
 
     def _answer(self, execution: Execution, report: CycleReport) -> None:
         """Tell the PLC, then everybody else."""
-        w = self._w
+        w, decided_at = self._w, self._w.clock.now()
         result = self._station.decide(report.decision, model=w.slot.ref, now_ns=self._now_ns())
+        self._note_in_journal(result, decided_at)
+        self._send_result(result)
+        w.right_of_way.release()
         outcome = outcome_of(
             result,
             report,
             recipe=execution.job.recipe,
             view=execution.view,
             model=w.slot.active,
-            decided_at=w.clock.now(),
+            decided_at=decided_at,
         )
-        self._note_in_journal(result, outcome)
-        self._send_result(result)
         w.recorder.post_cycle(outcome)
         w.telemetry.count_verdict(result.verdict, processing_ms=result.processing_ms)
         if report.detections is not None:
             w.telemetry.count_inference(report.timings.inference_ms)
         self._station.hold("vision", on=not w.vision.is_idle)
 
-    def _note_in_journal(self, result: PlcResult, outcome: CycleOutcome) -> None:
+    def _note_in_journal(self, result: PlcResult, decided_at: datetime) -> None:
         try:
-            self._w.journal.write(result, decided_at=outcome.decided_at)
+            self._w.journal.write(result, decided_at=decided_at)
         except StorageError as error:
             # The verdict goes out all the same; the record is safe once the outbox has it.
             logger.warning("verdict not in the journal: %s", error)

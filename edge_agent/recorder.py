@@ -84,6 +84,7 @@ class Recorder:
         queue_size: int = 64,
         jpeg_quality: int = 92,
         is_simulated: bool = False,
+        give_way: Callable[[], None] = lambda: None,
         on_room: Callable[[], None] = lambda: None,
         on_storage: Callable[[Alarm | None], None] = lambda _alarm: None,
     ) -> None:
@@ -95,6 +96,7 @@ class Recorder:
         self._queue_size = queue_size
         self._jpeg_quality = jpeg_quality
         self._is_simulated = is_simulated
+        self._give_way = give_way
         self._on_room = on_room
         self._on_storage = on_storage
         self._items: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
@@ -158,6 +160,7 @@ class Recorder:
     def _run(self) -> None:
         while (item := self._items.get()) is not None:
             was_full = self._items.qsize() + 1 >= self._queue_size
+            self._give_way()
             try:
                 self._record(item)
             except Exception:

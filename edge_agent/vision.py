@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 CAMERA = "camera"
 MODEL = "model"
 STOP_TIMEOUT_S = 5.0
+MAX_HEAD_START_S = 0.001
+"""Checks and resizing take half of it; a camera that needs longer waits for its hardware."""
 
 
 class VisionWorker:
@@ -45,6 +47,7 @@ class VisionWorker:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._busy_since_ns: int | None = None
         self._num_waiting = 0
+        self._is_looking = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vision", daemon=True)
 
     def start(self) -> None:
@@ -73,7 +76,19 @@ class VisionWorker:
 
     def inspect(self, acquisition_id: int, task: CycleTask, model: LoadedModel) -> None:
         """Run a cycle; posts `PictureTaken`, then `CycleDone`."""
+        self._is_looking.clear()
         self._give(partial(self._inspect, acquisition_id, task, model))
+
+    def looks(self) -> None:
+        """The model of a cycle begins to look at the picture; told by the vision thread."""
+        self._is_looking.set()
+
+    def let_begin(self) -> None:
+        """Stand back until the model looks at the picture, which it does without the interpreter.
+
+        Two threads that compute at once both take longer, and only one of them is waited for.
+        """
+        self._is_looking.wait(MAX_HEAD_START_S)
 
     def look_at(self, job: PictureJob, task: CycleTask, model: LoadedModel) -> None:
         """Judge a picture that is there already; posts `PictureDone`."""
@@ -110,6 +125,7 @@ class VisionWorker:
             fault = error
         except Exception as error:  # noqa: BLE001 - the thread's boundary: the part is not passed
             fault = _unforeseen(error)
+        self._is_looking.set()
         self._post(CycleDone(acquisition_id, report, fault))
 
     def _look_at(self, job: PictureJob, task: CycleTask, model: LoadedModel) -> None:

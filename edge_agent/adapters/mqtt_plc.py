@@ -52,6 +52,7 @@ class MqttPlcLink:
             listener=self._on_event,
             subscriptions=tuple(self._channels),
             last_will=(self._topics[Channel.STATE], will.to_bytes()),
+            is_prompt=True,
         )
 
     def start(self) -> None:

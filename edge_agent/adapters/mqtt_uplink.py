@@ -106,6 +106,7 @@ class MqttUplink:
         report: the reported state as it is now; called on any thread.
         monotonic_ns: the clock.
         limits: how much may be on the way.
+        give_way: called before each piece of work; waits while a part is judged.
 
     Raises:
         ConfigurationError: a TLS file cannot be used.
@@ -122,6 +123,7 @@ class MqttUplink:
         report: Callable[[], Reported],
         monotonic_ns: Callable[[], int],
         limits: UplinkLimits | None = None,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._limits = limits or UplinkLimits()
         self._cell = cell
@@ -129,6 +131,7 @@ class MqttUplink:
         self._inbox = inbox
         self._on_model = on_model
         self._report = report
+        self._give_way = give_way
         self._monotonic_ns = monotonic_ns
         self._events: queue.SimpleQueue[ConnectionEvent | Reported | None] = queue.SimpleQueue()
         self._is_woken = threading.Event()
@@ -213,6 +216,7 @@ class MqttUplink:
                 self._handle(event, acks)
                 event = self._events.get_nowait()
         if acks:
+            self._give_way()
             self._outbox.settle(*acks)
             for ack in acks:
                 seqs = (*ack.seqs, *(refusal.seq for refusal in ack.refused))
@@ -288,6 +292,7 @@ class MqttUplink:
         return self._feeds[Stream.IMAGES].take(1)
 
     def _send(self, row: OutboxRow) -> None:
+        self._give_way()
         try:
             payload = self._payload(row)
         except (StorageError, ContractError) as error:

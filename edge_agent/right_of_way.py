@@ -1,0 +1,32 @@
+"""The part in front of the camera goes first; what comes after its verdict waits meanwhile.
+
+Python lets one thread compute at a time. Whatever the recorder, the uplink or an update compute
+while a part is judged is added to its verdict, however low their priority. So they ask here before
+each piece of work, and a piece is short: a record, a row, one look of a second model.
+"""
+
+import threading
+
+MAX_PAUSE_S = 0.05
+"""Nobody waits longer: a camera that hangs must not hold up the records of other parts."""
+
+
+class RightOfWay:
+    """Taken by the inspection thread from trigger to verdict; any thread may give way."""
+
+    def __init__(self) -> None:
+        self._is_free = threading.Event()
+        self._is_free.set()
+
+    def take(self) -> None:
+        """A part is judged from now on."""
+        self._is_free.clear()
+
+    def release(self) -> None:
+        """Its verdict is out."""
+        self._is_free.set()
+
+    def give_way(self) -> None:
+        """Wait while a part is judged; call it before each short piece of background work."""
+        if not self._is_free.is_set():
+            self._is_free.wait(MAX_PAUSE_S)

@@ -1,0 +1,46 @@
+"""Background work stands back while a part is judged, but never for ever."""
+
+import threading
+import time
+
+from edge_agent.right_of_way import MAX_PAUSE_S, RightOfWay
+
+WAIT_S = 5.0
+
+
+def test_background_work_waits_for_the_verdict() -> None:
+    way = RightOfWay()
+    done: list[str] = []
+    way.take()
+    asked = threading.Event()
+
+    def record() -> None:
+        asked.set()
+        way.give_way()
+        done.append("record")
+
+    thread = threading.Thread(target=record)
+    thread.start()
+    assert asked.wait(WAIT_S)
+    done.append("verdict")
+    way.release()
+    thread.join(WAIT_S)
+    assert done == ["verdict", "record"]
+
+
+def test_nobody_waits_longer_than_the_limit_for_a_part_that_hangs() -> None:
+    way = RightOfWay()
+    way.take()
+    before = time.monotonic()
+    way.give_way()
+    assert MAX_PAUSE_S * 0.9 <= time.monotonic() - before < WAIT_S
+
+
+def test_nobody_waits_between_two_parts() -> None:
+    way = RightOfWay()
+    way.take()
+    way.release()
+    before = time.monotonic()
+    for _ in range(1000):
+        way.give_way()
+    assert time.monotonic() - before < MAX_PAUSE_S * 10
