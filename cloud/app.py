@@ -24,6 +24,7 @@ from cloud.errors import ConfigurationError
 from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
 from cloud.limits import AttemptLimit, RequestLimit
+from cloud.operating_points import Proposals
 from cloud.settings import HttpSettings, Settings
 from cloud.telemetry import ServeMetrics
 from cloud.thumbnails import Thumbnails
@@ -55,6 +56,7 @@ def build_context(settings: Settings) -> Context:
         learning=learning,
         contradictions=Contradictions(database, learning.publish),
         thumbnails=Thumbnails(images),
+        proposals=Proposals(database),
     )
 
 

@@ -53,13 +53,14 @@ def find_results(
         limit: How many at most.
         before: Time and id of the last result of the page before.
     """
-    query = _filtered(wanted).order_by(Result.created_at.desc(), Result.id.desc()).limit(limit)
+    query = filtered(wanted).order_by(Result.created_at.desc(), Result.id.desc()).limit(limit)
     if before is not None:
         query = query.where(tuple_(Result.created_at, Result.id) < before)
     return session.scalars(query).all()
 
 
-def _filtered(wanted: ResultFilter) -> Select[Result]:
+def filtered(wanted: ResultFilter) -> Select[Result]:
+    """The query of a filter, in no order."""
     query = select(Result)
     for column, value in (
         (Result.cell, wanted.cell),

@@ -14,6 +14,7 @@ from cloud.errors import NotAllowedError
 from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
 from cloud.limits import AttemptLimit
+from cloud.operating_points import Proposals
 from cloud.settings import Settings
 from cloud.telemetry import ServeMetrics
 from cloud.thumbnails import Thumbnails
@@ -35,6 +36,7 @@ class Context:
     learning: LearningServices
     contradictions: Contradictions
     thumbnails: Thumbnails
+    proposals: Proposals
 
 
 def get_context(request: Request) -> Context:

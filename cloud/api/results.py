@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.api.context import Ctx, Viewer
-from cloud.api.paging import MAX_LIMIT, Moment, Page, decode_cursor, page_of
+from cloud.api.paging import MAX_LIMIT, Moment, Page, decode_cursor, encode_cursor, page_of
 from cloud.api.schemas import ImageOut, ResultOut
 from cloud.errors import NotFoundError
 from cloud.results import ResultFilter, find_result, find_results, images_of, trace_part
+from cloud.score_search import ScoreBand, find_by_score
 from models.contract.messages import HardReason, ReasonCode, Verdict
 
 router = APIRouter(prefix="/v1", tags=["results"])
@@ -61,6 +62,10 @@ class ResultQuery(BaseModel):
     reason: ReasonCode | None = None
     hard_reason: HardReason | None = None
     part_id: Text = None
+    detected: Text = None
+    """A box of this category was found, with a score in the band."""
+    score_from: float = Field(default=0.0, ge=0, le=1)
+    score_to: float = Field(default=1.0, ge=0, le=1)
     since: Moment | None = None
     until: Moment | None = None
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
@@ -71,13 +76,23 @@ class ResultQuery(BaseModel):
 def list_results(
     context: Ctx, _viewer: Viewer, query: Annotated[ResultQuery, Query()]
 ) -> Page[ResultOut]:
-    """Results, newest first."""
-    wanted = ResultFilter(**query.model_dump(exclude={"limit", "cursor"}))
+    """Results, newest first.
+
+    A search by score looks through a bounded number of results: its pages may be short, or empty,
+    while ``next`` still leads on.
+    """
+    wanted = ResultFilter(**query.model_dump(exclude=_NO_FILTER))
     before = None
     if query.cursor is not None:
         moment, row_id = decode_cursor(query.cursor, datetime, int)
         before = (moment, row_id)
     with context.database.read() as session:
+        if query.detected is not None:
+            band = ScoreBand(query.detected, query.score_from, query.score_to)
+            found = find_by_score(session, wanted, band, limit=query.limit, before=before)
+            images = images_of(session, found.results)
+            items = [ResultOut.of(row, images.get(row.result_id)) for row in found.results]
+            return Page(items=items, next=encode_cursor(*found.next) if found.next else None)
         results = find_results(session, wanted, limit=query.limit + 1, before=before)
         images = images_of(session, results)
     return page_of(
@@ -86,6 +101,9 @@ def list_results(
         item=lambda result: ResultOut.of(result, images.get(result.result_id)),
         key=lambda result: (result.created_at, result.id),
     )
+
+
+_NO_FILTER = {"limit", "cursor", "detected", "score_from", "score_to"}
 
 
 @router.get("/results/{result_id}")

@@ -65,6 +65,8 @@ class ResultOut(BaseModel):
     image_width_px: int
     image_height_px: int
     image_sha256: str | None
+    mean_grey: float | None
+    sharpness: float | None
     hard_reasons: list[str]
     is_simulated: bool
     image: ImageOut | None = None

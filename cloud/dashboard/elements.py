@@ -119,13 +119,15 @@ class ResultsTable(Element, component="static/results_table.js"):
 
     def __init__(self, *, on_more: Callable[[], Any], on_refresh: Callable[[], Any]) -> None:
         super().__init__()
-        self._props.update(rows=[], has_more=False, loading=True, newer=0)
+        self._props.update(rows=[], has_more=False, loading=True, newer=0, searched="")
         self.on("more", on_more)
         self.on("refresh", on_refresh)
 
-    def show(self, rows: list[Json], *, has_more: bool, loading: bool) -> None:
-        """Replace the rows."""
-        self._props.update(rows=list(rows), has_more=has_more, loading=loading, newer=0)
+    def show(self, rows: list[Json], *, has_more: bool, loading: bool, searched: str = "") -> None:
+        """Replace the rows; ``searched`` says how far back a slow search has come."""
+        self._props.update(
+            rows=list(rows), has_more=has_more, loading=loading, searched=searched, newer=0
+        )
         self.update()
 
     def show_newer(self, count: int) -> None:
@@ -167,6 +169,25 @@ class ReviewBoard(Element, component="static/review_board.js"):
 
 def _now_ms() -> float:
     return time.time() * 1000.0
+
+
+class ThresholdCurve(Element, component="static/threshold_curve.js"):
+    """Curves of every category with an operating point to drag; it proposes through the API."""
+
+    def __init__(
+        self,
+        *,
+        release: int,
+        title: str,
+        curves: Sequence[Json],
+        may_propose: bool,
+        on_said: Callable[[Json], Any],
+    ) -> None:
+        super().__init__()
+        self._props.update(
+            release=release, title=title, curves=list(curves), may_propose=may_propose
+        )
+        self.on("said", lambda event: on_said(event.args))
 
 
 class LoginForm(Element, component="static/login_form.js"):

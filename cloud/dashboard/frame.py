@@ -16,8 +16,9 @@ from cloud.api.context import Context, bearer_or_cookie
 from cloud.auth import Identity
 from cloud.dashboard.elements import STATIC, SiteHeader
 from cloud.dashboard.feed import Feed
+from cloud.dashboard.pieces import empty
 from cloud.db.session import Database
-from cloud.db.tables import Cell, Image, ReviewStatus
+from cloud.db.tables import Cell, Image, ReviewStatus, Role
 from cloud.errors import NotSignedInError
 
 STATIC_URL = "/dashboard-static"
@@ -27,11 +28,15 @@ IDENTIFY_BEATS = 15
 
 PAGES: tuple[dict[str, str], ...] = (
     {"path": "/", "title": "Line"},
-    {"path": "/results", "title": "Results"},
+    {"path": "/quality", "title": "Quality"},
+    {"path": "/trace", "title": "Trace"},
     {"path": "/review", "title": "Review", "count_title": "pictures wait for a look"},
     {"path": "/models", "title": "Models"},
     {"path": "/training", "title": "Training"},
+    {"path": "/fleet", "title": "Fleet"},
+    {"path": "/admin", "title": "Admin", "role": Role.ADMIN},
 )
+"""In the order of the header; one with a role is shown to people who have at least that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Frame:
         """Everything of a page but its content."""
         self.dress(request, title)
         header = SiteHeader(
-            pages=PAGES,
+            pages=pages_for(identity),
             current=current,
             identity=identity,
             can_sign_out=self.context.accounts.require_login,
@@ -113,22 +118,49 @@ class Frame:
         ui.timer(BEAT_PERIOD_S, beat)
 
 
+def pages_for(identity: Identity) -> list[dict[str, str]]:
+    """Entries of the header for a person."""
+    return [page for page in PAGES if identity.may(Role(page.get("role", Role.VIEWER)))]
+
+
 def guarded(
-    frame: Frame, build: Callable[[Request, Identity], Awaitable[None] | None]
+    frame: Frame,
+    build: Callable[[Request, Identity], Awaitable[None] | None],
+    *,
+    role: Role = Role.VIEWER,
 ) -> Callable[[Request], Awaitable[RedirectResponse | None]]:
-    """A page that sends people who are not signed in to the login page and back."""
+    """A page that sends people who are not signed in to the login page and back.
+
+    Args:
+        frame: Of all pages.
+        build: Makes the page.
+        role: Who may see it; others are told so.
+    """
 
     async def page(request: Request) -> RedirectResponse | None:
         identity = await to_thread(frame.identify, request)
         if identity is None:
             back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"/login?next={quote(back, safe='')}")
+        if not identity.may(role):
+            with frame.page(request, identity, title="Not allowed", current=""):
+                _refuse(identity, role)
+            return None
         built = build(request, identity)
         if built is not None:
             await built
         return None
 
     return page
+
+
+def _refuse(identity: Identity, role: Role) -> None:
+    with ui.element("section").classes("sl-panel"):
+        empty(
+            "This page is not for your role",
+            f"It needs the role {role}; {identity.name} has {identity.role}. "
+            "An administrator can change that on the page Admin.",
+        )
 
 
 def _hashed(name: str) -> str:

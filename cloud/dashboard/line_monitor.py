@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cloud.dashboard.shift import shift_start
 from cloud.db.session import Database
 from cloud.db.tables import Cell, Image, Result, ReviewStatus
+from cloud.shifts import shift_start
 from models.contract.messages import Verdict
 
 RECOUNT_S = 60.0

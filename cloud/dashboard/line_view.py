@@ -110,7 +110,7 @@ def cell_card(cell: Cell, state: LineState, legend: Legend) -> Json:
         "latency": _latency(memory),
         "picture": _picture(state.newest.get(cell.cell), legend),
         "rejects": [_reject(shot, legend) for shot in state.shots.get(cell.cell, ())],
-        "rejects_href": f"/results?cell={quote(cell.cell)}&verdict=not_ok",
+        "rejects_href": f"/trace?cell={quote(cell.cell)}&verdict=not_ok",
         "model": _model(cell, memory),
         "recipe": _recipe(cell, memory),
         "update": _update(cell),

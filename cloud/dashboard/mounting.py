@@ -5,7 +5,7 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from cloud.api.context import Context
-from cloud.dashboard import line, login, models, part, results, review, training
+from cloud.dashboard import line, login, models, part, quality, review, trace, training
 from cloud.dashboard.elements import STATIC
 from cloud.dashboard.frame import STATIC_URL, Frame
 
@@ -20,7 +20,8 @@ def install(app: FastAPI, context: Context) -> None:
     nicegui_app.add_static_files(STATIC_URL, STATIC, max_cache_age=YEAR_S)
     login.install(frame)
     line.install(frame)
-    results.install(frame)
+    quality.install(frame)
+    trace.install(frame)
     part.install(frame)
     review.install(frame)
     models.install(frame)

@@ -30,7 +30,7 @@ def install(frame: Frame) -> None:
         part_id = request.path_params["part_id"]
         found, releases = await to_thread(trace, frame.context.database, part_id)
         legend = await to_thread(read_legend, frame.context.database)
-        with frame.page(request, identity, title=part_id, current="/results"):
+        with frame.page(request, identity, title=part_id, current="/trace"):
             if found.results or found.images:
                 _page(part_id, found, releases, legend)
             else:
@@ -38,7 +38,7 @@ def install(frame: Frame) -> None:
                     empty(
                         f"No part {part_id} is known",
                         "Its record may still be on its way from the cell. "
-                        "Check the serial number, or search for its beginning in Results.",
+                        "Check the serial number, or search for it on the page Trace.",
                     )
 
     # A serial number may hold slashes.

@@ -11,11 +11,21 @@ from cloud.dashboard.links import part_url, thumbnail_url
 from cloud.db.session import Database
 from cloud.db.tables import Cell, Image, Release, Result
 from cloud.results import PartTrace, ResultFilter, find_results, images_of, trace_part
+from cloud.score_search import ScoreBand, find_by_score
 
 PAGE_ROWS = 60
 
 Json = dict[str, Any]
 Cursor = tuple[datetime, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for."""
+
+    wanted: ResultFilter
+    band: ScoreBand | None = None
+    """A class that was found with a score in a band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +35,16 @@ class ResultPage:
     rows: list[Json]
     newest: datetime | None
     next: Cursor | None
+    searched: str = ""
+    """How far back a search through scores has come, in words."""
 
 
-def result_page(
-    database: Database, wanted: ResultFilter, *, after: Cursor | None = None
-) -> ResultPage:
+def result_page(database: Database, search: Search, *, after: Cursor | None = None) -> ResultPage:
     """Newest first, one page."""
+    if search.band is not None:
+        return _score_page(database, search.wanted, search.band, after)
     with database.read() as session:
-        found = find_results(session, wanted, limit=PAGE_ROWS + 1, before=after)
+        found = find_results(session, search.wanted, limit=PAGE_ROWS + 1, before=after)
         shown = found[:PAGE_ROWS]
         images = images_of(session, shown)
     last = shown[-1] if len(found) > PAGE_ROWS else None
@@ -41,6 +53,20 @@ def result_page(
         newest=shown[0].created_at if shown else None,
         next=(last.created_at, last.id) if last else None,
     )
+
+
+def _score_page(
+    database: Database, wanted: ResultFilter, band: ScoreBand, after: Cursor | None
+) -> ResultPage:
+    with database.read() as session:
+        found = find_by_score(session, wanted, band, limit=PAGE_ROWS, before=after)
+        images = images_of(session, found.results)
+    rows = [_row(row, images.get(row.result_id)) for row in found.results]
+    searched = ""
+    if found.searched_to is not None and len(rows) < PAGE_ROWS:
+        searched = f"Looked back to {found.searched_to.astimezone():%d %b %H:%M:%S}."
+    newest = found.results[0].created_at if found.results else None
+    return ResultPage(rows, newest, found.next, searched)
 
 
 def count_newer(database: Database, wanted: ResultFilter, newest: datetime) -> int:

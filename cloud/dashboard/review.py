@@ -1,6 +1,6 @@
 """`/review`: look at hard pictures, fix the boxes, next. The keyboard is enough."""
 
-from asyncio import to_thread
+from asyncio import Lock, to_thread
 from typing import Any
 
 from fastapi import Request
@@ -9,18 +9,26 @@ from pydantic import ValidationError
 
 from cloud.auth import Identity
 from cloud.dashboard import wording
-from cloud.dashboard.elements import ReviewBoard
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
-from cloud.dashboard.links import image_url, part_url, thumbnail_url
+from cloud.dashboard.review_board import ReviewBoard
+from cloud.dashboard.review_view import (
+    category_view,
+    labelled,
+    offer_view,
+    queue_for,
+    queue_view,
+    review_item,
+)
 from cloud.db.tables import ReviewStatus, Role
 from cloud.errors import CloudError, NotFoundError
 from cloud.labeling import Labeling
-from cloud.review_items import LabelledBox, ReviewItem
-from models.contract.bundle import Category, CategoryKind
+from cloud.review_items import ReviewItem
+from models.contract.bundle import CategoryKind
 
 PERIOD_S = 1.5
-MAX_ITEMS = 80
+WAITING = {ReviewStatus.DISPUTED: 20, ReviewStatus.SECOND_LOOK: 40, ReviewStatus.PENDING: 80}
+"""What waits for somebody, in the order of the queue, and how much of each is shown."""
 
 Json = dict[str, Any]
 
@@ -30,11 +38,16 @@ def install(frame: Frame) -> None:
     labeling = frame.context.learning.labeling
 
     def look() -> Json:
-        items = labeling.queue(limit=MAX_ITEMS)
+        items = [
+            item
+            for status, limit in WAITING.items()
+            for item in labeling.queue(limit=limit, status=status)
+        ]
+        counts = labeling.counts()
         return {
-            "queue": [review_item(item) for item in items],
-            "categories": [_category(item) for item in labeling.categories()],
-            "pending": labeling.counts()[ReviewStatus.PENDING],
+            "queue": queue_view(items),
+            "categories": [category_view(item) for item in labeling.categories()],
+            "pending": sum(counts[status] for status in WAITING),
         }
 
     feed = Feed(look, period_s=PERIOD_S)
@@ -50,47 +63,6 @@ def install(frame: Frame) -> None:
         feed.follow(page.show)
 
     ui.page("/review")(guarded(frame, build))
-
-
-def review_item(item: ReviewItem) -> Json:
-    """A picture as the board shows it; a label in force counts more than the model's proposal."""
-    image, result = item.image, item.result
-    if image.revision and image.status is ReviewStatus.LABELLED:
-        boxes = [_box(box.category, box.bbox, None) for box in item.annotations]
-    else:
-        boxes = [_box(box.category, box.bbox, box.score) for box in item.proposals]
-    reasons = [wording.reason_short(reason) for reason in result.reasons] if result else []
-    return {
-        "sha256": image.sha256,
-        "url": image_url(image.sha256),
-        "thumbnail": thumbnail_url(image.sha256),
-        "width": image.width_px,
-        "height": image.height_px,
-        "part_id": image.part_id,
-        "href": part_url(image.part_id),
-        "cell": wording.cell_title(image.cell),
-        "reasons": [wording.hard_reason_text(reason) for reason in image.hard_reasons],
-        "created_ms": wording.milliseconds(image.created_at),
-        "verdict": result.verdict.value if result else "",
-        "verdict_reasons": ", ".join(dict.fromkeys(reasons)),
-        "model": wording.model_text(result.model_name, result.release) if result else "",
-        "revision": image.revision,
-        "boxes": boxes,
-    }
-
-
-def _box(category: str, bbox: tuple[float, float, float, float], score: float | None) -> Json:
-    x, y, width, height = bbox
-    return {"category": category, "x": x, "y": y, "w": width, "h": height, "score": score}
-
-
-def _labelled(box: Json) -> LabelledBox:
-    x, y, width, height = (float(side) for side in box["bbox"])
-    return LabelledBox(str(box["category"]), (x, y, width, height))
-
-
-def _category(category: Category) -> Json:
-    return {"name": category.name, "kind": category.kind.value}
 
 
 def _find(labeling: Labeling, sha256: str) -> Json | None:
@@ -111,40 +83,91 @@ class ReviewPage:
         self._identity = identity
         self._first = first
         self._revisions: dict[str, int] = {}
-        """Revision of each picture as this browser knows it: a newer one is a conflict."""
+        """Revision that this browser made of a picture, which its board has not heard of yet."""
+        self._saving = Lock()
+        """What the board tells of is done in that order: undo, then decide again."""
         self._board = ReviewBoard(
-            may_label=identity.may(Role.QUALITY), on_decide=self._decide, on_add=self._ask_category
+            may_label=identity.may(Role.QUALITY),
+            on_decide=self._decide,
+            on_take_back=self._take_back,
+            on_alike=self._label_alike,
+            on_add=self._ask_category,
         )
 
     def show(self, view: Json) -> None:
         """Bring the queue up to date."""
-        queue = view["queue"]
+        name, may_arbitrate = self._identity.name, self._identity.may(Role.ML)
+        queue = queue_for(view["queue"], reviewer=name, may_arbitrate=may_arbitrate)
         if self._first is not None:
             queue = [self._first] + [
                 item for item in queue if item["sha256"] != self._first["sha256"]
             ]
         for item in queue:
-            self._revisions.setdefault(item["sha256"], item["revision"])
+            if item["revision"] > self._revisions.get(item["sha256"], 0):
+                self._revisions.pop(item["sha256"], None)  # somebody else was here since
         self._board.show(queue, view["categories"], view["pending"])
 
     async def _decide(self, decided: Json) -> None:
         sha256 = str(decided["sha256"])
-        try:
-            saved = await to_thread(
-                self._labeling.save,
-                sha256,
-                decision=ReviewStatus(decided["decision"]),
-                boxes=[_labelled(box) for box in decided["boxes"]],
-                reviewer=self._identity.name,
-                revision=self._revisions.get(sha256),
-            )
-        except CloudError as error:
-            self._board.refuse(sha256, wording.sentence(str(error)))
-            return
-        self._revisions[sha256] = saved.image.revision
+        async with self._saving:
+            try:
+                saved = await to_thread(
+                    self._labeling.save,
+                    sha256,
+                    decision=ReviewStatus(decided["decision"]),
+                    boxes=[labelled(box) for box in decided["boxes"]],
+                    reviewer=self._identity.name,
+                    revision=self._revisions.get(sha256, decided["revision"]),
+                    may_arbitrate=self._identity.may(Role.ML),
+                )
+            except CloudError as error:
+                self._board.refuse(sha256, wording.sentence(str(error)))
+                return
+            self._took(saved)
         if self._first is not None and self._first["sha256"] == sha256:
             self._first = None
         self._feed.expire()
+        if saved.num_alike:
+            alike = await to_thread(self._labeling.alike, sha256)
+            self._board.offer(offer_view(sha256, saved.image.part_id, alike))
+
+    async def _label_alike(self, chosen: Json) -> None:
+        """The same label for pictures that look like one that was just labelled."""
+        pictures = [str(sha256) for sha256 in chosen["pictures"]]
+        async with self._saving:
+            try:
+                saved, refused = await to_thread(
+                    self._labeling.label_alike,
+                    str(chosen["sha256"]),
+                    pictures,
+                    reviewer=self._identity.name,
+                )
+            except CloudError as error:
+                ui.notify(wording.sentence(str(error)), type="negative")
+                return
+            for item in saved:
+                self._took(item)
+        if refused:
+            cause = next(iter(refused.values()))
+            ui.notify(f"{len(refused)} left out: {cause}", type="warning")
+        self._feed.expire()
+
+    async def _take_back(self, pictures: list[str]) -> None:
+        """Undo what this browser said about these pictures."""
+        async with self._saving:
+            for sha256 in pictures:
+                try:
+                    undone = await to_thread(
+                        self._labeling.undo, str(sha256), reviewer=self._identity.name
+                    )
+                except CloudError as error:
+                    ui.notify(wording.sentence(str(error)), type="negative")
+                else:
+                    self._took(undone)
+        self._feed.expire()
+
+    def _took(self, item: ReviewItem) -> None:
+        self._revisions[item.image.sha256] = item.image.revision
 
     def _ask_category(self) -> None:
         with (

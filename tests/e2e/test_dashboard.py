@@ -192,8 +192,8 @@ def _pending(site: Site) -> list[dict[str, Any]]:
     ("path", "texts"),
     [
         pytest.param("/", ["Line 1 · Cell 1", "OK this shift", "Last rejects"], id="line"),
-        pytest.param("/results", ["P-018", "Line 2 · Cell 1", "plate r1"], id="results"),
-        pytest.param("/results?verdict=not_ok", ["NOT_OK"], id="results narrowed by the address"),
+        pytest.param("/trace", ["P-018", "Line 2 · Cell 1", "plate r1"], id="results"),
+        pytest.param("/trace?verdict=not_ok", ["NOT_OK"], id="results narrowed by the address"),
         pytest.param("/parts/P-018201", ["What happened", "plate v2"], id="trace"),
         pytest.param("/parts/never-made", ["No part never-made is known"], id="unknown part"),
         pytest.param("/review", ["waiting", "missing bolt", "Accept"], id="review"),
@@ -214,7 +214,7 @@ def test_a_click_on_a_result_leads_to_the_trace_with_its_picture(
     site: Site, watched: Watched
 ) -> None:
     page = watched.page
-    page.goto(site.url + "/results?reason=reject")
+    page.goto(site.url + "/trace?reason=reject")
     page.locator("tbody tr:has(img) a").first.click()
     expect(page.get_by_text("What happened")).to_be_visible()
     expect(page.locator(".sl-picture img")).to_have_js_property("complete", value=True)

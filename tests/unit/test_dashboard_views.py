@@ -19,7 +19,7 @@ from cloud.dashboard.line_view import (
     yield_ratio,
 )
 from cloud.dashboard.links import part_url, safe_target
-from cloud.dashboard.shift import shift_start
+from cloud.shifts import shift_start
 from cloud.dashboard.training_view import progress_of, stages_of
 from cloud.db.tables import Cell, Result, RunState, TrainingRun
 from models.contract.messages import Verdict

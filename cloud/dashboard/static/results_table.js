@@ -2,10 +2,10 @@
 import { VERDICT_WORDS, clockText } from "sightline-ui";
 
 export default {
-  props: { rows: Array, has_more: Boolean, loading: Boolean, newer: Number },
+  props: { rows: Array, has_more: Boolean, loading: Boolean, newer: Number, searched: String },
   mounted() {
     this.observer = new IntersectionObserver((entries) => {
-      if (entries.some((entry) => entry.isIntersecting) && this.has_more && !this.loading) this.$emit("more");
+      if (entries.some((entry) => entry.isIntersecting) && this.has_more && !this.loading && !this.searched) this.$emit("more");
     }, { rootMargin: "400px" });
     this.observer.observe(this.$refs.end);
   },
@@ -41,7 +41,8 @@ export default {
         </tbody>
       </table>
       <div ref="end"></div>
-      <div v-if="!rows.length && !loading" class="sl-empty"><h3>No part matches</h3><p>Widen the time, or take a filter away.</p></div>
+      <div v-if="searched && !loading" class="sl-table__end"><span>{{ searched }} </span><button class="sl-link" @click="$emit('more')">Look further back</button></div>
+      <div v-if="!rows.length && !loading && !has_more" class="sl-empty"><h3>No part matches</h3><p>Widen the time, or take a filter away.</p></div>
       <div v-if="rows.length && !has_more && !loading" class="sl-table__end">That is all: {{ rows.length }} {{ rows.length === 1 ? "part" : "parts" }}</div>
     </div>`,
 };

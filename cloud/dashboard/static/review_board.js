@@ -1,18 +1,21 @@
 // The review queue: look, fix the boxes, next. Everything happens in the browser; the server hears
 // of a picture once, when it is decided, and the next one is already loaded by then.
 import { CATEGORY_COLOURS, agoText, syncClock, useClock, VERDICT_WORDS } from "sightline-ui";
-import { HANDLES, MIN_SIDE, moved, readingOrder, resized, spanned } from "sightline-ui/boxes.js";
+import { ghostBox, HANDLES, MIN_SIDE, moved, readingOrder, resized, spanned, stretched } from "sightline-ui/boxes.js";
+import { AlikeBar, OpinionBar, TASK_WORDS } from "sightline-ui/review_bars.js";
 
 const PREFETCH = 3;
 const MAX_ZOOM = 12;
 const RATE_WINDOW_MS = 10 * 60 * 1000;
 
 export default {
+  components: { AlikeBar, OpinionBar },
   props: { queue: Array, categories: Array, pending: Number, server_ms: Number, may_label: Boolean, done_today: Number },
-  setup: () => ({ ...useClock(), handles: HANDLES }),
+  setup: () => ({ ...useClock(), handles: HANDLES, taskWords: TASK_WORDS }),
   data: () => ({
     items: [], at: 0, boxes: [], history: [], selected: -1, category: "", drag: null, hover: -1,
     view: { x: 0, y: 0, zoom: 1 }, stage: { w: 1, h: 1 }, decided: {}, trail: [], refusals: {}, shown: true, failed: false, panning: false,
+    offered: null, pointer: null, opinion: 0,
   }),
   created() { syncClock(this.server_ms); this.merge(); },
   watch: {
@@ -52,6 +55,8 @@ export default {
       return Math.round((3600000 * (recent.length - 1)) / Math.max(1000, recent[recent.length - 1].at - recent[0].at));
     },
     isChanged() { return this.history.length > 0; },
+    /** Boxes of the other opinion, to lay under those that are edited. */
+    otherBoxes() { const others = this.current.opinions || []; return others.length === 2 ? others[1 - this.opinion].boxes : []; },
   },
   methods: {
     agoText,
@@ -72,14 +77,18 @@ export default {
       const known = new Map(this.items.map((item) => [item.sha256, item]));
       const arriving = new Set(this.queue.map((item) => item.sha256));
       const kept = this.items.filter((item) => arriving.has(item.sha256) || this.decided[item.sha256] || item === this.current);
-      const sha = this.current.sha256;
+      const sha = this.current.sha256, newest = new Map(this.queue.map((item) => [item.sha256, item]));
+      for (let i = 0; i < kept.length; i++) {
+        const item = kept[i], now = newest.get(item.sha256);
+        if (now && item !== this.current && !this.decided[item.sha256]) kept[i] = now;
+      }
       this.items = [...kept, ...this.queue.filter((item) => !known.has(item.sha256))];
       this.at = Math.max(0, this.items.findIndex((item) => item.sha256 === sha));
       if (!this.category) this.category = this.defaultCategory;
     },
     open() {
       const item = this.current;
-      this.history = []; this.selected = -1; this.drag = null; this.failed = false;
+      this.history = []; this.selected = -1; this.drag = null; this.failed = false; this.opinion = 0;
       const saved = this.decided[item.sha256];
       this.boxes = (saved ? saved.boxes : item.boxes || []).map((box) => ({ ...box }));
       this.fitView();
@@ -109,8 +118,9 @@ export default {
       this.decided = { ...this.decided, [item.sha256]: entry };
       delete this.refusals[item.sha256];
       this.trail = [...this.trail, { sha256: item.sha256, at: Date.now() }];
+      this.offered = null;
       this.$emit("decide", {
-        sha256: item.sha256, decision, again: Boolean(before),
+        sha256: item.sha256, decision, again: Boolean(before), revision: item.revision,
         boxes: decision === "labelled" ? entry.boxes.map((box) => ({ category: box.category, bbox: [box.x, box.y, box.w, box.h] })) : [],
       });
       this.advance();
@@ -125,6 +135,31 @@ export default {
       this.trail = this.trail.filter((other) => other.sha256 !== sha256);
     },
 
+    /** The server offers pictures that look like one that was just labelled. */
+    offer(offered) {
+      const entry = this.decided[offered.sha256];
+      if (entry && offered.pictures.length) this.offered = { ...offered, decision: entry.decision, boxes: entry.boxes };
+    },
+    takeAlike(pictures) {
+      const { sha256, decision, boxes } = this.offered;
+      this.offered = null;
+      if (!pictures.length) return;
+      const known = new Set(this.items.map((item) => item.sha256)), decided = { ...this.decided };
+      for (const other of pictures) if (known.has(other)) decided[other] = { decision, boxes };
+      this.decided = decided;
+      const at = Date.now();
+      this.trail = [...this.trail, ...pictures.map((other) => ({ sha256: other, at, group: pictures }))];
+      this.$emit("alike", { sha256, pictures });
+      if (this.decided[this.current.sha256] && pictures.includes(this.current.sha256)) this.advance();
+    },
+    chooseOpinion(number) {
+      const chosen = (this.current.opinions || [])[number];
+      if (!chosen) return;
+      this.remember();
+      this.opinion = number; this.selected = -1;
+      this.boxes = chosen.boxes.map((box) => ({ ...box }));
+    },
+
     // --- boxes -------------------------------------------------------------------------------
     remember() { this.history = [...this.history.slice(-99), this.boxes.map((box) => ({ ...box }))]; },
     undo() {
@@ -133,11 +168,21 @@ export default {
         this.history = this.history.slice(0, -1);
         this.selected = -1;
       } else if (this.trail.length) {
-        // Nothing to take back here: go back to the picture before.
-        const last = this.trail[this.trail.length - 1];
-        this.trail = this.trail.slice(0, -1);
-        const to = this.items.findIndex((item) => item.sha256 === last.sha256);
-        if (to >= 0) this.at = to;
+        // Nothing to take back here: take back the last decision, or the last group as a whole.
+        const last = this.trail[this.trail.length - 1], taken = last.group || [last.sha256];
+        this.trail = this.trail.filter((entry) => (last.group ? entry.group !== last.group : entry !== last));
+        this.offered = null;
+        const decided = { ...this.decided };
+        for (const sha256 of taken) {
+          const item = this.items.find((other) => other.sha256 === sha256);
+          if (item && decided[sha256]) item.boxes = decided[sha256].boxes;
+          delete decided[sha256];
+        }
+        this.decided = decided;
+        this.$emit("back", taken);
+        const to = this.items.findIndex((item) => taken.includes(item.sha256));
+        if (to === this.at) this.open();
+        else if (to >= 0) this.at = to;
       }
     },
     choose(name) {
@@ -158,10 +203,29 @@ export default {
       const order = readingOrder(this.boxes), now = order.indexOf(this.selected);
       this.selected = order[(now < 0 ? (step > 0 ? 0 : order.length - 1) : now + step + order.length) % order.length];
     },
+    /** A new box of the chosen category where the pointer is: to be moved and stretched with keys. */
+    place() {
+      if (!this.category || !this.may_label) return;
+      this.remember();
+      const box = ghostBox(this.boxes, this.category, this.pointer, this.current.width, this.current.height);
+      this.boxes = [...this.boxes, { ...box, category: this.category, score: null }];
+      this.selected = this.boxes.length - 1;
+    },
+    stretch(dw, dh) {
+      if (this.selected < 0) return;
+      this.remember();
+      this.boxes[this.selected] = stretched(this.boxes[this.selected], dw, dh, this.current.width, this.current.height);
+    },
     nudge(dx, dy) {
       if (this.selected < 0) return;
       this.remember();
       this.boxes[this.selected] = moved(this.boxes[this.selected], dx, dy, this.current.width, this.current.height);
+    },
+    /** Arrows alone go through the queue, with Shift they move the box, with Alt they stretch it. */
+    arrow(event, dx, dy, step) {
+      if (event.altKey) this.stretch(dx * step, dy * step);
+      else if (event.shiftKey) this.nudge(dx * step, dy * step);
+      else this.go(dx + dy);
     },
 
     // --- pointer -----------------------------------------------------------------------------
@@ -186,9 +250,9 @@ export default {
       document.activeElement?.blur?.();
     },
     move(event) {
-      const drag = this.drag;
+      const drag = this.drag, to = this.point(event), { width, height } = this.current;
+      this.pointer = to;
       if (!drag) return;
-      const to = this.point(event), { width, height } = this.current;
       if (drag.kind === "pan") this.view = { ...this.view, x: drag.view.x - (event.clientX - drag.x) / this.scale, y: drag.view.y - (event.clientY - drag.y) / this.scale };
       else if (drag.kind === "resize") this.boxes[drag.i] = resized(this.boxes[drag.i], drag.handle, to, width, height);
       else if (drag.kind === "move") {
@@ -223,14 +287,15 @@ export default {
       // A focused link or button of the header keeps its own keys.
       const focused = document.activeElement;
       if (focused && focused !== document.body && !this.$el.contains?.(focused)) return;
-      if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() !== "z") return;
+      const isBrowsers = event.metaKey || (event.ctrlKey && !event.key.startsWith("Arrow"));
+      if (isBrowsers && event.key.toLowerCase() !== "z") return;
       const act = this.keys(event);
       if (!act) return;
       event.preventDefault();
       act();
     },
     keys(event) {
-      const step = event.ctrlKey ? 10 : 1, far = event.shiftKey;
+      const step = event.ctrlKey ? 10 : 2, far = event.shiftKey;
       const number = event.key >= "0" && event.key <= "9" ? (Number(event.key) + 9) % 10 : -1;
       if (number >= 0) return this.categories[number] && (() => this.choose(this.categories[number].name));
       return {
@@ -239,9 +304,13 @@ export default {
         x: () => this.decide("rejected"), X: () => this.decide("rejected"),
         z: () => this.undo(), Z: () => this.undo(),
         Delete: () => this.remove(), Backspace: () => this.remove(),
-        Escape: () => { this.selected = -1; this.drag = null; },
-        ArrowRight: () => (far ? this.nudge(step, 0) : this.go(1)), ArrowLeft: () => (far ? this.nudge(-step, 0) : this.go(-1)),
-        ArrowDown: () => (far ? this.nudge(0, step) : this.go(1)), ArrowUp: () => (far ? this.nudge(0, -step) : this.go(-1)),
+        Escape: () => { if (this.offered) this.offered = null; else { this.selected = -1; this.drag = null; } },
+        ArrowRight: () => this.arrow(event, 1, 0, step), ArrowLeft: () => this.arrow(event, -1, 0, step),
+        ArrowDown: () => this.arrow(event, 0, 1, step), ArrowUp: () => this.arrow(event, 0, -1, step),
+        n: () => this.place(), N: () => this.place(),
+        g: () => this.$refs.alike?.take(), G: () => this.$refs.alike?.take(),
+        q: () => this.chooseOpinion(0), Q: () => this.chooseOpinion(0),
+        w: () => this.chooseOpinion(1), W: () => this.chooseOpinion(1),
         h: () => { this.shown = !this.shown; }, H: () => { this.shown = !this.shown; },
         f: () => this.fitView(), F: () => this.fitView(),
       }[event.key];
@@ -254,7 +323,7 @@ export default {
         <div class="sl-queue__list">
           <button v-for="(item, i) in items" :key="item.sha256" :ref="i === at ? 'current' : null" class="sl-queue__item" :class="{ 'is-current': i === at, 'is-done': decided[item.sha256] }" @click="at = i" tabindex="-1">
             <img :src="item.thumbnail" :alt="item.part_id" loading="lazy" draggable="false">
-            <span><b>{{ item.part_id }}</b><span class="sl-queue__why">{{ item.reasons.join(", ") }}</span><span class="sl-faint">{{ refusals[item.sha256] ? "not saved" : decided[item.sha256] ? decided[item.sha256].decision : agoText(since(item.created_ms)) }}</span></span>
+            <span><b>{{ item.part_id }}<em v-if="item.num_alike" class="sl-queue__alike" title="Others that look alike">+{{ item.num_alike }}</em></b><span class="sl-queue__why">{{ item.task === "first" ? item.reasons.join(", ") : taskWords[item.task] }}</span><span class="sl-faint">{{ refusals[item.sha256] ? "not saved" : decided[item.sha256] ? decided[item.sha256].decision : agoText(since(item.created_ms)) }}</span></span>
             <i v-if="decided[item.sha256]" class="sl-sign" :class="decided[item.sha256].decision === 'labelled' ? 'sl-sign--ok' : 'sl-sign--not_ok'"></i>
           </button>
         </div>
@@ -262,10 +331,14 @@ export default {
 
       <section class="sl-panel sl-easel">
         <div v-if="refusals[current.sha256]" class="sl-alarm" style="margin: 10px 10px 0" role="alert"><i class="sl-sign sl-sign--alarm"></i><p><b>Not saved.</b> {{ refusals[current.sha256] }}</p></div>
+        <opinion-bar v-if="current.task !== 'first' && !decided[current.sha256]" :item="current" :chosen="opinion" @choose="chooseOpinion" />
         <div class="sl-easel__stage" ref="stage" :class="{ 'is-panning': panning }" data-testid="stage"
              @pointerdown="down($event)" @pointermove="move" @pointerup="up" @pointercancel="drag = null" @wheel="wheel" @contextmenu.prevent @dblclick="fitView">
           <svg :viewBox="viewBox" preserveAspectRatio="none">
             <image :href="current.url" x="0" y="0" :width="current.width" :height="current.height" preserveAspectRatio="none" @error="failed = true" :style="{ imageRendering: scale > 3 ? 'pixelated' : 'auto' }" />
+            <g v-if="shown" style="pointer-events: none">
+              <rect v-for="(box, i) in otherBoxes" :key="'o' + i" :x="box.x" :y="box.y" :width="box.w" :height="box.h" class="sl-mark__other" :style="{ '--c': colour(box.category) }" />
+            </g>
             <g v-if="shown">
               <g v-for="i in drawOrder" :key="i" :style="{ '--c': colour(boxes[i].category) }" class="sl-mark" :class="{ 'is-selected': i === selected, 'is-hovered': i === hover }"
                  @pointerdown.stop="down($event, i)" @pointerenter="hover = i" @pointerleave="hover = -1">
@@ -284,6 +357,7 @@ export default {
           </template>
           <div v-if="failed" class="sl-picture__none"><b>This picture cannot be loaded.</b><span>Reject it with X, or look at the image store.</span></div>
         </div>
+        <alike-bar v-if="offered" ref="alike" :key="offered.sha256" :offered="offered" :colour="colour" @take="takeAlike" @leave="offered = null" />
         <footer class="sl-easel__foot">
           <button class="sl-button" @click="go(-1)" :disabled="at === 0" tabindex="-1"><kbd>←</kbd></button>
           <button class="sl-button" @click="go(1)" :disabled="at >= items.length - 1" tabindex="-1"><kbd>→</kbd></button>
@@ -320,7 +394,9 @@ export default {
             <span><kbd>1</kbd>…<kbd>0</kbd> category</span><span><kbd>Del</kbd> delete</span>
             <span><kbd>Z</kbd> undo, back</span><span><kbd>H</kbd> hide boxes</span>
             <span><kbd>wheel</kbd> zoom</span><span><kbd>F</kbd> fit</span>
-            <span class="is-wide"><kbd>Shift</kbd> <kbd>←↑↓→</kbd> nudge the box</span>
+            <span><kbd>N</kbd> box at pointer</span><span><kbd>G</kbd> label alike</span>
+            <span class="is-wide"><kbd>Shift</kbd> <kbd>←↑↓→</kbd> move the box</span>
+            <span class="is-wide"><kbd>Alt</kbd> <kbd>←↑↓→</kbd> stretch it (<kbd>Ctrl</kbd> more)</span>
           </div>
         </section>
       </aside>

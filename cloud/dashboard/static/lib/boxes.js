@@ -36,3 +36,16 @@ export function readingOrder(boxes) {
   return boxes.map((box, i) => [i, Math.round((box.y + box.h / 2) / 48), box.x])
     .sort((a, b) => a[1] - b[1] || a[2] - b[2]).map((entry) => entry[0]);
 }
+
+/** A box whose right and lower edge moved, inside the picture. */
+export function stretched(box, dw, dh, width, height) {
+  return { ...box, w: clamp(box.w + dw, MIN_SIDE, width - box.x), h: clamp(box.h + dh, MIN_SIDE, height - box.y) };
+}
+
+/** A box to begin with, about the pointer: as large as its like in the picture, else an eighth of it. */
+export function ghostBox(boxes, category, pointer, width, height) {
+  const like = boxes.find((box) => box.category === category);
+  const w = like ? like.w : width / 8, h = like ? like.h : height / 8;
+  const at = pointer || { x: width / 2, y: height / 2 };
+  return { x: clamp(at.x - w / 2, 0, width - w), y: clamp(at.y - h / 2, 0, height - h), w, h };
+}

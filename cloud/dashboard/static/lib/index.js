@@ -21,6 +21,14 @@ export async function askApi(method, path, body) {
 /** Say that a verdict was wrong. */
 export const contradict = (resultId, kind) => askApi("POST", `/v1/results/${resultId}/contradiction`, { kind });
 
+/** Wilson's 95 % interval of a share, as the server counts it. */
+export function wilson(count, n) {
+  const z = 1.959964, share = count / n, z2 = z * z;
+  const centre = (share + z2 / (2 * n)) / (1 + z2 / n);
+  const half = (z * Math.sqrt((share * (1 - share)) / n + z2 / (4 * n * n))) / (1 + z2 / n);
+  return [Math.max(0, centre - half), Math.min(1, centre + half)];
+}
+
 /** Hues that stay apart for colour-blind eyes too (after Okabe and Ito), dark enough for white text. */
 export const CATEGORY_COLOURS = [
   "#0072b2", "#b5480f", "#00805f", "#a3427f", "#7a6a00",
