@@ -9,6 +9,7 @@ from importlib.metadata import version
 from uuid import uuid4
 
 from edge_agent.adapters.cameras import make_camera
+from edge_agent.adapters.detector import load_model
 from edge_agent.adapters.http_api import HttpLimits, make_app
 from edge_agent.adapters.http_server import HttpServer
 from edge_agent.adapters.mqtt_connection import BrokerAccess
@@ -18,24 +19,26 @@ from edge_agent.adapters.tuf_client import TufClient
 from edge_agent.adapters.workshop import ModelWorkshop
 from edge_agent.assembly import World, assemble
 from edge_agent.boot import boot_model, loading_of, open_store
-from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.clock import NS_PER_S, ClockWatch, SystemClock
 from edge_agent.errors import ConfigurationError
 from edge_agent.frame_ring import FrameRing
-from edge_agent.mailbox import Mailbox
+from edge_agent.mailbox import Mailbox, StorageChanged
 from edge_agent.miner import HardExampleRules, Miner
+from edge_agent.mirror_watch import MirrorWatch
 from edge_agent.model_store import ModelStore
 from edge_agent.outbox import SqliteOutbox
 from edge_agent.outbox_rows import OutboxLimits
 from edge_agent.ports import LoadedModel
 from edge_agent.recipes import RecipeBook
-from edge_agent.recorder import HardPicture, Learning
+from edge_agent.recorder import STORAGE, HardPicture, Learning
 from edge_agent.sections import MqttSettings
 from edge_agent.service import ServiceManager
 from edge_agent.settings import Settings
 from edge_agent.telemetry import Telemetry
 from edge_agent.update_ports import UpdaterHooks, UpdateStatus
 from edge_agent.updater import Updater
-from models.contract.messages import DesiredModel, Reported, StationEvent
+from models.contract.bundle import ModelRef
+from models.contract.messages import Alarm, DesiredModel, Reported, StationEvent
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +48,12 @@ UPLINK_SESSION_S = 86_400
 STILL_S = 5.0
 """An inspection thread that has not gone round for this long hangs."""
 WATCH_S = 1.0
-SWITCH_INTERVAL_S = 0.0005
+NO_RESERVE = Alarm(
+    code=STORAGE,
+    cause="the disk is full: records live on the outbox's reserve, pictures are left out",
+    action="Free disk space before the reserve is used up too and the line has to wait",
+)
+SWITCH_INTERVAL_S = 0.0001
 """A thread that computes gives way this often; Python's 5 ms would be added to a verdict."""
 
 
@@ -74,6 +82,8 @@ class Agent:
             limits=OutboxLimits(
                 database_bytes=settings.outbox.max_bytes - settings.outbox.max_image_bytes,
                 image_bytes=settings.outbox.max_image_bytes,
+                free_disk_bytes=settings.outbox.min_free_bytes,
+                ballast_bytes=settings.outbox.ballast_bytes,
             ),
         )
         self._link: MqttPlcLink | None = None
@@ -94,6 +104,11 @@ class Agent:
         self._updater = self._make_updater(store, model) if settings.update.enabled else None
         if self._updater is not None:
             learning.observers.append(self._updater)
+        self._mirror = self._make_mirror(settings, store)
+        if self._mirror is not None:
+            learning.observers.append(self._mirror)
+        self._outbox.on_reserve = self._tell_reserve
+        self._clock_watch = ClockWatch(self._clock)
         self._uplink = self._make_uplink() if settings.uplink.enabled else None
         self._http = self._make_http() if settings.http.enabled else None
         self._watch_figures()
@@ -123,6 +138,10 @@ class Agent:
         """Whether to go on: false when only a new process can help."""
         if self._link is not None:
             self._link.ensure_alive()
+        step_s = self._clock_watch.step_s()
+        if step_s:
+            text = f"the machine's clock was set by {step_s:+.0f} s"
+            self._core.access.post_event(StationEvent(code="clock_stepped", text=text))
         if self.is_live():
             manager.alive()
             self._live_ns = self._clock.monotonic_ns()
@@ -151,6 +170,9 @@ class Agent:
         if self._updater is not None:
             self._updater.start()
             running.callback(self._updater.stop)
+        if self._mirror is not None:
+            self._mirror.start()
+            running.callback(self._mirror.stop)
         if self._http is not None:
             self._http.start()
             running.callback(self._http.stop)
@@ -174,6 +196,7 @@ class Agent:
             on_model=self._on_desired_model,
             report=self._report,
             monotonic_ns=self._clock.monotonic_ns,
+            give_way=self._core.right_of_way.give_way,
             limits=UplinkLimits(
                 records=uplink.batch_size,
                 resend_s=uplink.resend_s,
@@ -206,6 +229,29 @@ class Agent:
             hooks=hooks,
             swap_timeout_s=settings.swap_timeout_s,
         )
+
+    def _make_mirror(self, settings: Settings, store: ModelStore) -> MirrorWatch | None:
+        rules, recorder = settings.hard_examples, self._core.recorder
+        if not rules.enabled or rules.flip_ratio == 0:
+            return None
+
+        def load(ref: ModelRef) -> LoadedModel | None:
+            folder = store.find(ref.bundle_id)
+            if folder is None:
+                return None
+            return load_model(folder, ref, loading=loading_of(settings, num_threads=1))
+
+        return MirrorWatch(
+            load=load,
+            keep=lambda cycle, reason: recorder.post_picture(HardPicture(cycle, reason)),
+            ratio=rules.flip_ratio,
+            seed=rules.seed,
+            give_way=self._core.right_of_way.give_way,
+        )
+
+    def _tell_reserve(self, is_there: bool) -> None:
+        alarm = None if is_there else NO_RESERVE
+        self._core.mailbox.post(StorageChanged(alarm))
 
     def _make_http(self) -> HttpServer:
         http = self._settings.http

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_agent.agreement import counted_boxes, disagree, mirrored
+from edge_agent.agreement import counted_boxes
 from edge_agent.hard_examples import (
     STRONGEST_FIRST,
     centre,
@@ -44,7 +44,6 @@ class HardExampleRules:
         band: a score this near to its threshold is uncertain.
         audit_ratio: share of OKs that is looked at whatever the model thinks.
         reject_ratio: share of NOT_OKs that is looked at.
-        flip_ratio: share of pictures that is also judged in its mirror image.
         novelty_sigmas: standard deviations beyond the usual distance that make a picture new.
         max_per_hour: quota of each reason.
     """
@@ -53,7 +52,6 @@ class HardExampleRules:
     band: float = 0.2
     audit_ratio: float = 0.02
     reject_ratio: float = 0.05
-    flip_ratio: float = 0.0
     novelty_sigmas: float = 3.0
     max_per_hour: int = 500
 
@@ -96,8 +94,6 @@ class Miner:
         rules: where the lines are drawn.
         monotonic_ns: the clock of the quotas.
         seed: of the random audit; None for a new one at each start.
-        second_look: a detector for mirror images, apart from the one that judges parts; slow work
-            is fine here. None switches the flip check off.
     """
 
     def __init__(
@@ -106,11 +102,9 @@ class Miner:
         *,
         monotonic_ns: Callable[[], int],
         seed: int | None = None,
-        second_look: Callable[[Image], Detections] | None = None,
     ) -> None:
         self._rules = rules
         self._rng = np.random.default_rng(seed)
-        self._second_look = second_look
         self._duplicates = NearDuplicates()
         self._novelty: dict[tuple[str, str, str], NoveltyWatch] = defaultdict(NoveltyWatch)
         rate_per_s = rules.max_per_hour / SECONDS_PER_HOUR
@@ -160,8 +154,6 @@ class Miner:
             reasons.add(HardReason.LOW_SCORE_UNDER_OK)
         if self._misses_an_object(sight):
             reasons.add(HardReason.WEAK_EXPECTED)
-        if self._flips(sight):
-            reasons.add(HardReason.FLIP_DISAGREEMENT)
         return reasons
 
     def _misses_an_object(self, sight: _Sight) -> bool:
@@ -178,14 +170,6 @@ class Miner:
         ]
         # An absence that a sure defect explains (a missing bolt, found as such) teaches nothing.
         return len(weak) > _num_sure_defects(sight, self._rules.band)
-
-    def _flips(self, sight: _Sight) -> bool:
-        if self._second_look is None or self._rng.random() >= self._rules.flip_ratio:
-            return False
-        flipped = self._second_look(np.ascontiguousarray(sight.image[:, ::-1]))
-        back = mirrored(flipped, sight.image.shape[1])
-        first = counted_boxes(sight.detections, sight.categories, sight.thresholds)
-        return disagree(first, counted_boxes(back, sight.categories, sight.thresholds))
 
     def _is_novel(self, cycle: CycleOutcome, sight: _Sight, *, is_reference: bool) -> bool:
         found = counted_boxes(sight.detections, sight.categories, sight.thresholds)

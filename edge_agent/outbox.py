@@ -19,8 +19,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
+from edge_agent.ballast import Ballast
 from edge_agent.blob_folder import BlobFolder
 from edge_agent.errors import StorageError
 from edge_agent.outbox_rows import SCHEMA, OutboxCounts, OutboxLimits, OutboxRow, RowKey
@@ -32,6 +34,7 @@ MAX_QUARANTINED = 1_000
 MAX_REMEMBERED_RESULTS = 256
 MAX_STRIDE = 64
 BUSY_TIMEOUT_S = 10.0
+T = TypeVar("T")
 
 
 class SqliteOutbox:
@@ -53,6 +56,8 @@ class SqliteOutbox:
         limits: OutboxLimits | None = None,
     ) -> None:
         self.on_append: Callable[[], None] = lambda: None
+        self.on_reserve: Callable[[bool], None] = lambda _is_there: None
+        """Told when the reserve for a full disk was used, and when it is there again."""
         self._cell = str(cell)
         self._boot_id = boot_id
         self._limits = limits or OutboxLimits()
@@ -62,6 +67,7 @@ class SqliteOutbox:
         self._num_offered = 0
         self._num_dropped = 0
         self._freed: set[str] = set()  # pictures whose last row may be gone
+        self._ballast = Ballast(folder / "ballast", self._limits.ballast_bytes)
         try:
             self._blobs = BlobFolder(folder / "images")
             self._db = sqlite3.connect(
@@ -70,7 +76,13 @@ class SqliteOutbox:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            self._prepare()
+            try:
+                self._prepare()
+            except sqlite3.OperationalError:
+                if not self._ballast.release():
+                    raise
+                self._prepare()
+            self._ballast.restore()
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"outbox {folder} cannot be used: {error}") from error
 
@@ -103,6 +115,11 @@ class SqliteOutbox:
         Raises:
             StorageError: the disk does not take it.
         """
+        seq = self._with_reserve(lambda: self._append_record(body, created_at))
+        self.on_append()
+        return seq
+
+    def _append_record(self, body: RecordBody, created_at: datetime) -> int:
         with self._transaction():
             seq = self._next_seq(Stream.RECORDS)
             event = Event(
@@ -111,8 +128,18 @@ class SqliteOutbox:
             self._insert(Stream.RECORDS, seq, event.to_bytes())
             if isinstance(body, Inspection):
                 self._remember(body.result_id)
-        self.on_append()
         return seq
+
+    def _with_reserve(self, change: Callable[[], T]) -> T:
+        """Make a change that must not fail for want of space, on the reserve if need be."""
+        with self._lock:
+            try:
+                return change()
+            except StorageError:
+                if not self._ballast.release():
+                    raise
+                self.on_reserve(False)
+                return change()
 
     def append_image(self, picture: Picture) -> int | None:
         """Store a picture, or leave it out and count it when the images stream is full.
@@ -254,10 +281,21 @@ class SqliteOutbox:
         Raises:
             StorageError: the disk does not take the change; the rows will be sent again.
         """
+        num_settled = self._with_reserve(lambda: self._settle(acks))
+        if not self._ballast.is_there:
+            self._lay_by()
+        return num_settled
+
+    def _settle(self, acks: tuple[IngestAck, ...]) -> int:
         with self._transaction():
             for ack in acks:
                 self._quarantine(ack.stream, ack.boot_id, ack.refused)
             return self._delete((ack.stream, ack.boot_id, seq) for ack in acks for seq in ack.seqs)
+
+    def _lay_by(self) -> None:
+        with self._lock:
+            if self._limits.ballast_bytes and self._ballast.restore():
+                self.on_reserve(True)
 
     def _quarantine(self, stream: Stream, boot_id: UUID, refused: Iterable[Refusal]) -> None:
         # For a person to look at; only the newest are kept.
@@ -321,6 +359,7 @@ class SqliteOutbox:
                 image_bytes=self._image_bytes,
                 images_dropped=self._num_dropped,
                 quarantined=quarantined,
+                has_ballast=self._ballast.is_there or self._limits.ballast_bytes == 0,
             )
 
     def _sum_image_bytes(self) -> int:

@@ -45,11 +45,13 @@ class OutboxLimits:
         database_bytes: size that the database never grows beyond.
         image_bytes: encoded pictures that may wait at once.
         free_disk_bytes: no picture is taken in when the disk has less than this left.
+        ballast_bytes: kept in reserve for records when others have filled the disk.
     """
 
     database_bytes: int = 512 * 2**20
     image_bytes: int = 2 * 2**30
     free_disk_bytes: int = 256 * 2**20
+    ballast_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +82,4 @@ class OutboxCounts:
     image_bytes: int
     images_dropped: int
     quarantined: int
+    has_ballast: bool = True

@@ -196,6 +196,10 @@ class OutboxSettings(Section):
     """Folder: the database and the pictures."""
     max_bytes: int = Field(default=2_000_000_000, ge=1_000_000)
     max_image_bytes: int = Field(default=1_500_000_000, ge=0)
+    min_free_bytes: int = Field(default=250_000_000, ge=0)
+    """No picture is taken in when the disk has less than this left."""
+    ballast_bytes: int = Field(default=32_000_000, ge=0)
+    """Kept in reserve for records, for when others have filled the disk."""
 
 
 class UpdateSettings(Section):
@@ -232,6 +236,8 @@ class HardExampleSettings(Section):
     """Share of rejects that is looked at: gives the rate of false rejects."""
     novelty_sigmas: float = Field(default=3.0, ge=1)
     """Standard deviations beyond what is usual that make a picture new."""
+    flip_ratio: float = Field(default=0.05, ge=0, le=1)
+    """Share of parts that are looked at once more in their mirror image, after the verdict."""
     max_per_hour: int = Field(default=500, ge=0)
     """For each reason; a tenth of it may go at once."""
     num_recent: int = Field(default=50, ge=1, le=10_000)

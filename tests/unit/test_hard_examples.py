@@ -277,20 +277,6 @@ def test_quota_of_a_reason_fills_up_again_with_time() -> None:
     assert miner.choose(cycle([], image=plate(11)))
 
 
-def test_flip_check_asks_the_second_look_for_the_mirror_image() -> None:
-    seen: list[Image] = []
-
-    def blind(image: Image) -> Detections:
-        seen.append(image)
-        return detections([])
-
-    rules = HardExampleRules(audit_ratio=0, reject_ratio=0, flip_ratio=1.0)
-    miner = Miner(rules, monotonic_ns=ManualClock(), seed=7, second_look=blind)
-    image = plate()
-    assert miner.choose(cycle(image=image)) == (HardReason.FLIP_DISAGREEMENT,)
-    assert np.array_equal(seen[0][:, ::-1], image)
-
-
 def test_cycle_without_a_picture_gives_no_hard_example() -> None:
     blind = CycleOutcome(
         result_id=UUID(int=1),
