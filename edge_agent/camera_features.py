@@ -75,7 +75,7 @@ class FeatureDevice(Protocol):
 
 
 class FeatureKeeper:
-    """Brings a camera from one set of features to the next.
+    """Brings a camera from the features of one view to those of the next.
 
     Args:
         base: that always hold; a view's go before them.
@@ -84,35 +84,44 @@ class FeatureKeeper:
     def __init__(self, base: Features | None = None) -> None:
         self._base = dict(base or {})
         self._original: dict[str, FeatureValue] = {}
-        self._current: dict[str, FeatureValue] = {}
+        self._in_force: dict[str, FeatureValue] = {}
+        """Of the base, in the order in which they were set."""
+        self._view: dict[str, FeatureValue] = {}
+        """What the view set, before the base."""
 
     @property
     def current(self) -> Features:
         """What was set, and still holds."""
-        return self._current
+        return {**self._in_force, **self._view}
 
-    def is_at(self, wanted: Features) -> bool:
-        """Whether nothing has to change for a view."""
-        return {**self._base, **wanted} == self._current
+    def changes(self, wanted: Features) -> frozenset[str]:
+        """Features that have to be written for a view, in whichever direction."""
+        new = [name for name in self._base if name not in self._in_force]
+        if self._view == wanted:
+            return frozenset(new)
+        if _has_selector(self._view) or _has_selector(wanted):
+            # What a selected feature is about depends on its selector: from the beginning.
+            return frozenset((*new, *self._view, *wanted))
+        changed = [n for n in {**self._view, **wanted} if self._view.get(n) != wanted.get(n)]
+        return frozenset((*new, *changed))
 
     def bring(self, device: FeatureDevice, wanted: Features) -> None:
-        """Change what differs from the target; in the order in which a person wrote it.
+        """Write what has to change; in the order in which a person wrote it.
 
         Raises:
             FeatureRefusedError: the camera has no such feature or does not take the value.
             CameraFault: the camera is gone.
         """
-        target = {**self._base, **wanted}
-        if target == self._current:
-            return
-        # What a selected feature is about depends on its selector: start from the beginning.
-        has_selectors = any(name.endswith("Selector") for name in (*self._current, *target))
-        for name in reversed(list(self._current)):
-            if name not in target or has_selectors:
+        changes = self.changes(wanted)
+        for name in [name for name in self._base if name in changes - self._in_force.keys()]:
+            self._set(device, name, self._base[name], self._in_force)
+        is_anew = _has_selector(self._view) or _has_selector(wanted)
+        for name in reversed(list(self._view)):
+            if name in changes and (is_anew or name not in wanted):
                 self._put_back(device, name)
-        for name, value in target.items():
-            if name not in self._current or self._current[name] != value:
-                self._set(device, name, value)
+        for name, value in wanted.items():
+            if name in changes:
+                self._set(device, name, value, self._view)
 
     def release(self, device: FeatureDevice) -> None:
         """Put everything back.
@@ -120,21 +129,37 @@ class FeatureKeeper:
         Raises:
             CameraFault: the camera is gone, or does not take it.
         """
-        for name in reversed(list(self._current)):
+        for name in reversed(list(self._view)):
             self._put_back(device, name)
+        for name in reversed(list(self._in_force)):
+            device.write_feature(name, self._original.pop(name))
+            del self._in_force[name]
 
-    def _put_back(self, device: FeatureDevice, name: str) -> None:
-        device.write_feature(name, self._original.pop(name))
-        del self._current[name]
-
-    def _set(self, device: FeatureDevice, name: str, value: FeatureValue) -> None:
+    def _set(
+        self,
+        device: FeatureDevice,
+        name: str,
+        value: FeatureValue,
+        layer: dict[str, FeatureValue],
+    ) -> None:
         fitting = fit(device, name, value)
         original = self._original.get(name)
         if original is None:
             original = device.read_feature(name)
         device.write_feature(name, fitting)
         self._original[name] = original
-        self._current[name] = value
+        layer[name] = value
+
+    def _put_back(self, device: FeatureDevice, name: str) -> None:
+        if name in self._in_force:
+            device.write_feature(name, fit(device, name, self._in_force[name]))
+        else:
+            device.write_feature(name, self._original.pop(name))
+        del self._view[name]
+
+
+def _has_selector(features: Features) -> bool:
+    return any(name.endswith("Selector") for name in features)
 
 
 def fit(device: FeatureDevice, name: str, value: FeatureValue) -> FeatureValue:

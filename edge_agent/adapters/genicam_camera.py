@@ -21,6 +21,7 @@ from edge_agent.clock import NS_PER_S
 from edge_agent.errors import BrokenFrameError, CameraFault, FeatureRefusedError, GrabTimeoutError
 from edge_agent.ports import Frame, Image
 
+TRIGGER_FEATURES = {*SOFTWARE_TRIGGER, "TriggerActivation"}
 MAX_TRIES = 3
 """Exposures for one picture while frames arrive torn and time is left."""
 NUM_SETTLING = 1
@@ -131,9 +132,12 @@ class GenicamCamera:
             FeatureRefusedError: the camera does not take one.
             CameraFault: the camera is gone.
         """
-        if self._is_open and self._keeper.is_at(features):
+        changes = self._keeper.changes(features)
+        if self._is_open and not changes:
             return
         with self._in_use():
+            if changes & TRIGGER_FEATURES:  # no frame may come while a trigger is half set
+                self._device.stop()
             try:
                 self._keeper.bring(self._device, features)
             finally:

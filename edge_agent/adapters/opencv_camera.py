@@ -109,7 +109,7 @@ class LiveCamera:
         """
         if self._capture is None:
             raise CameraFault(self._camera_id, "is not open")
-        if not self._keeper.is_at(features):
+        if self._keeper.changes(features):
             self._keeper.bring(self._features(self._capture), features)
             self._num_unsettled = NUM_SETTLING
 

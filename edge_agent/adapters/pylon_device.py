@@ -50,7 +50,7 @@ class _Inbox(pylon.ImageEventHandler):  # type: ignore[misc]
         self.shots: deque[Shot] = deque(maxlen=MAX_WAITING)
         converter = pylon.ImageFormatConverter()
         converter.OutputPixelFormat = pylon.PixelType_BGR8packed
-        converter.OutputBitAlignment = pylon.OutputBitAlignment_MsbAligned
+        converter.OutputBitAlignment.Value = "MsbAligned"
         self._converter = converter
 
     def OnImageGrabbed(self, _camera: object, result: object) -> None:  # noqa: N802 - pylon's name
