@@ -12,6 +12,7 @@ from cloud.db.session import Database
 from cloud.db.tables import Image, Result, ReviewStatus
 from cloud.errors import ConflictError, NotFoundError
 from cloud.results import find_result
+from cloud.tally_store import counted_review
 from models.contract.messages import Command, CommandKind, HardReason, Verdict
 from models.contract.topics import CellAddress, Channel
 
@@ -78,7 +79,8 @@ class Contradictions:
             has_picture = False
             for image in session.scalars(select(Image).where(Image.result_id == result_id)):
                 has_picture = True
-                _ask_for_a_look(image)
+                with counted_review(session, image):
+                    _ask_for_a_look(image)
             audit.record(
                 session,
                 actor,

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Table, bindparam, update
+from sqlalchemy import bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from cloud.arrivals import (
@@ -18,10 +18,19 @@ from cloud.arrivals import (
 )
 from cloud.db import tables
 from cloud.db.session import Database
+from cloud.db.types import Base
 from cloud.image_store import ImageStore
-from cloud.ingest_rows import UNIQUE_KEYS, Row, rows_of, table_of
+from cloud.ingest_rows import UNIQUE_KEYS, Row, dead_letter_row, image_row, table_of
+from cloud.likeness import look_at
+from cloud.near_duplicates import NewPicture, keep_likenesses
+from cloud.record_writer import write_records
+from cloud.tallies import PictureFacts, Tallies, of_picture
+from cloud.tally_store import add_tallies
 from models.contract.messages import FollowMode
 from models.contract.topics import CellAddress
+
+MAX_RACES = 3
+"""Processes that write the same rows at once: a second look finds them written."""
 
 
 class IngestStore:
@@ -45,7 +54,7 @@ class IngestStore:
             if isinstance(arrival, ImageArrival):
                 self._images.put(arrival.delivery.payload)
         try:
-            self._commit(arrivals)
+            self._commit_at_last(arrivals)
         except (StatementError, ValueError, OverflowError) as error:
             if len(arrivals) == 1:
                 return [self._set_aside(arrivals[0], error)]
@@ -66,17 +75,31 @@ class IngestStore:
         self._commit([refused])
         return refused
 
+    def _commit_at_last(self, arrivals: Sequence[Arrival]) -> None:
+        """Commit; where another process wrote some of it at the same moment, see what is left."""
+        for _ in range(MAX_RACES):
+            try:
+                self._commit(arrivals)
+            except IntegrityError:
+                continue
+            return
+        self._commit(arrivals)
+
     def _commit(self, arrivals: Sequence[Arrival]) -> None:
-        rows: dict[Table, list[Row]] = {}
-        for arrival in arrivals:
-            for table, row in rows_of(arrival):
-                rows.setdefault(table, []).append(row)
+        records = [arrival for arrival in arrivals if isinstance(arrival, RecordArrival)]
+        images = [image_row(arrival) for arrival in arrivals if isinstance(arrival, ImageArrival)]
+        letters = [
+            dead_letter_row(arrival) for arrival in arrivals if isinstance(arrival, RefusedArrival)
+        ]
         cells = self._new_cells(arrivals)
+        looks = _looks(arrivals)
         with self._database.write() as session:
-            self._insert(session, table_of(tables.Cell), cells)
-            for table, table_rows in rows.items():
-                self._insert(session, table, table_rows)
+            self._insert(session, tables.Cell, cells)
+            self._insert(session, tables.DeadLetter, letters)
             _update_cells(session, arrivals)
+            self._add_images(session, images, looks)
+            if records:
+                write_records(session, records)
         self._known_cells.update(CellAddress.parse(row["cell"]) for row in cells)
 
     def _new_cells(self, arrivals: Sequence[Arrival]) -> list[Row]:
@@ -90,15 +113,29 @@ class IngestStore:
             for cell, at in sorted(seen.items())
         ]
 
-    def _insert(self, session: Session, table: Table, rows: list[Row]) -> None:
+    def _add_images(self, session: Session, images: list[Row], looks: Sequence[NewPicture]) -> None:
+        new = self._insert(session, tables.Image, images)
+        tallies = Tallies()
+        for row in images:
+            if row["sha256"] in new:
+                new.discard(row["sha256"])  # sent twice in one batch it still is one picture
+                status = row["status"].value
+                facts = PictureFacts(row["cell"], row["created_at"], row["hard_reasons"], status)
+                tallies.update(of_picture(facts))
+        keep_likenesses(session, looks)
+        add_tallies(session, tallies)
+
+    def _insert(self, session: Session, model: type[Base], rows: list[Row]) -> set[str]:
+        """Add rows that are not there yet; gives the keys of those that were not."""
         if not rows:
-            return
-        key = UNIQUE_KEYS[table.name]
+            return set()
+        table = table_of(model)
+        (key,) = UNIQUE_KEYS[table.name]
         dialect = sqlite if self._database.is_sqlite else postgresql
         # Two processes that insert the same rows in different orders would deadlock.
-        rows.sort(key=lambda row: tuple(str(row[name]) for name in key))
-        statement = dialect.insert(table).on_conflict_do_nothing(index_elements=key)
-        session.execute(statement, rows)
+        rows.sort(key=lambda row: str(row[key]))
+        statement = dialect.insert(table).on_conflict_do_nothing(index_elements=[key])
+        return set(session.scalars(statement.returning(table.c[key]), rows))
 
 
 def _cell_of(arrival: Arrival) -> CellAddress | None:
@@ -107,6 +144,18 @@ def _cell_of(arrival: Arrival) -> CellAddress | None:
     if isinstance(arrival, StatusArrival | ReportedArrival):
         return arrival.cell
     return None  # whoever sends only rubbish does not become a cell
+
+
+def _looks(arrivals: Sequence[Arrival]) -> list[NewPicture]:
+    found = []
+    for arrival in arrivals:
+        if isinstance(arrival, ImageArrival):
+            header = arrival.header
+            seen = look_at(arrival.delivery.payload)
+            if seen is not None:
+                cell, moment = str(arrival.key.cell), header.created_at
+                found.append(NewPicture(header.sha256, cell, header.view, moment, seen))
+    return found
 
 
 def _update_cells(session: Session, arrivals: Sequence[Arrival]) -> None:

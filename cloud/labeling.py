@@ -34,6 +34,7 @@ from cloud.second_review import (
     settle,
     status_after_undo,
 )
+from cloud.tally_store import counted_review
 from models.contract.bundle import Category, CategoryKind
 
 
@@ -259,21 +260,24 @@ class Labeling:
 
     def _append(self, session: Session, image: Image, look: Look, status: ReviewStatus) -> None:
         now = self._now()
-        image.revision += 1
-        image.status = status
-        image.reviewer = look.reviewer
-        image.reviewed_at = now
-        image.snapshot_id = None
-        session.add(
-            Annotation(
-                image_sha256=image.sha256,
-                revision=image.revision,
-                decision=look.decision,
-                boxes=[{"category": box.category, "bbox": list(box.bbox)} for box in look.boxes],
-                reviewer=look.reviewer,
-                created_at=now,
+        with counted_review(session, image):
+            image.revision += 1
+            image.status = status
+            image.reviewer = look.reviewer
+            image.reviewed_at = now
+            image.snapshot_id = None
+            session.add(
+                Annotation(
+                    image_sha256=image.sha256,
+                    revision=image.revision,
+                    decision=look.decision,
+                    boxes=[
+                        {"category": box.category, "bbox": list(box.bbox)} for box in look.boxes
+                    ],
+                    reviewer=look.reviewer,
+                    created_at=now,
+                )
             )
-        )
 
     # --- categories --------------------------------------------------------------------------
 

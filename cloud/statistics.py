@@ -48,6 +48,7 @@ class Window:
     cell: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    recipe_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Summary:
     results: int
     verdicts: dict[str, int]
     first_pass: Rate
-    """Parts that were OK at their first inspection, of all parts."""
+    """Parts that were OK at their first inspection, of all parts first inspected in the window."""
     escapes: Rate
     """Audited OK parts that a reviewer found a defect on, of all audited OK parts."""
     false_rejects: Rate
@@ -109,6 +110,14 @@ class YieldPoint:
 
     start: datetime
     first_pass: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictPoint:
+    """Joined verdicts of the parts inspected in one stretch of time."""
+
+    start: datetime
+    verdicts: dict[str, int]
 
 
 def percentile(values: Sequence[float], ratio: float) -> float | None:

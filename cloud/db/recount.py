@@ -116,7 +116,7 @@ def _tallies(words: dict[str, str]) -> list[str]:
         tally("review", "images.status", table="images"),
         tally(
             "look", "CASE results.verdict WHEN 'ok' THEN 'audit' ELSE 'reject' END",
-            table="images", source=labelled, 
+            table="images", source=labelled,
             detail=f"CASE WHEN {is_bad} THEN 'bad' ELSE 'good' END",
             where="WHERE images.status = 'labelled' AND (results.verdict = 'not_ok'"
             f" OR (results.verdict = 'ok' AND {is_audit}))",

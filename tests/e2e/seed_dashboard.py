@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from cloud.auth import Accounts
 from cloud.db import tables as t
 from cloud.db.migration import migrate
+from cloud.db.recount import recount
 from cloud.db.session import Database
 from cloud.image_store import ImageStore
 from models.contract.bundle import CategoryKind, ModelRef
@@ -181,6 +182,7 @@ class Plant:
                 self.result(
                     session, CELLS[number % 2 if picture is None else picture % 2], at, picture
                 )
+            recount(session.connection())
 
     def learning(self, *, is_training: bool) -> None:
         """Snapshots, runs and releases: a baseline, its better successor, one that was refused.
@@ -235,6 +237,7 @@ class Plant:
                     picture = self.random.randrange(len(self.pictures))
                     hard = self.random.random() < 0.1
                     self.result(session, cell, datetime.now(UTC), picture if hard else None)
+                recount(session.connection())
             time.sleep(0.8)
 
 
