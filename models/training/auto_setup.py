@@ -22,14 +22,17 @@ Sizes = npt.NDArray[np.float32]
 
 # Input sides are multiples of this, so that maps of all strides cover the same picture.
 SIDE_STEP_PX = 32
-# A box narrower than this at the input is found badly at any stride.
-WANTED_BOX_PX = 24.0
+# The smaller boxes are shown at least this narrow where the picture has the pixels, and up to the
+# second where the budget has the time; more costs time in training and on the cell for nothing.
+WANTED_BOX_PX = (32.0, 48.0)
 # Shrinking by less than this costs detail and saves little.
-KEPT_SCALE = 0.6
+KEPT_SCALE = 0.7
 SHORTEST_LONG_SIDE_PX = 256
 LONGEST_SIDE_PX = 1024
 # Boxes this many strides wide are still the business of the level below.
 STRIDES_PER_LEVEL = 5.0
+# The strides whose maps come pretrained; what lies deeper would have to be learnt from nothing.
+AUTO_LEVELS = (8, 16, 32)
 # A window shows a box with something round it, and is no smaller than a usual input.
 WINDOW_SIDE_PX = 320
 WINDOW_PER_BOX = 1.3
@@ -37,14 +40,16 @@ WINDOW_PER_BOX = 1.3
 WINDOW_GAIN = 2.0
 # A window that leaves out no more than the border would only cut objects in two.
 WINDOW_PART = 0.7
-# A network must see each picture about this often; a larger input would not leave the time.
-WANTED_EPOCHS = 15
-NARROWEST_BOX_PX = 12.0
+# A network must see each picture about this often, and so many in all; a larger input that would
+# not leave the time is not worth it.
+WANTED_EPOCHS = 30
+WANTED_SHOWINGS = 8000
 # Pixels that one core trains in a second (MobileNetV2 to stride 16, two Zen 4 cores).
 PIXELS_PER_CORE_S = 0.8e6
 FEW_PICTURES = 200
-# Where boxes lie anywhere, a grid of their centres is nearly evenly filled; a part that is
-# always held in the same way leaves most of it empty.
+# Where boxes lie anywhere, a grid of their places is nearly evenly filled; a part that is always
+# held in the same way leaves most of it empty. A box that nearly fills the picture says nothing.
+LEAST_ROOM = 0.2
 GRID_CELLS = 6
 FREE_EVENNESS = 0.85
 MIN_BOXES_FOR_EVENNESS = 60
@@ -207,7 +212,7 @@ def choose_levels(sizes: Sizes) -> tuple[int, ...]:
     small, large = np.percentile(np.sqrt(sizes.prod(axis=1)), [5, 95])
     # A long thin box has a small area, and its middle must still see its ends.
     large = max(large, float(np.percentile(sizes.max(axis=1), 95)) / 2)
-    levels = [stride for stride in (8, 16, 32, 64) if small <= stride * STRIDES_PER_LEVEL * 2]
+    levels = [stride for stride in AUTO_LEVELS if small <= stride * STRIDES_PER_LEVEL * 2]
     deepest = next((s for s in levels if large <= s * STRIDES_PER_LEVEL), levels[-1])
     # Two levels at least: context helps even where all boxes have one size.
     count = max(2, levels.index(deepest) + 1)
@@ -233,20 +238,7 @@ def choose_window(sizes: Sizes, width: int, height: int) -> int:
 def _input_size(
     facts: DataFacts, wishes: Wishes, budget_s: float | None, cores: int
 ) -> tuple[int, int, str]:
-    longest = max(facts.width, facts.height)
-    wanted = WANTED_BOX_PX / facts.narrow_px
-    if longest < SHORTEST_LONG_SIDE_PX:
-        scale, why = SHORTEST_LONG_SIDE_PX / longest, "the pictures are small"
-    elif wanted >= KEPT_SCALE:
-        scale, why = 1.0, f"the smaller boxes are {facts.narrow_px:.0f} px narrow: native size"
-    else:
-        scale = max(wanted, SHORTEST_LONG_SIDE_PX / longest)
-        why = f"the smaller boxes are {facts.narrow_px:.0f} px narrow and bear shrinking"
-    if longest * scale > LONGEST_SIDE_PX:
-        scale, why = LONGEST_SIDE_PX / longest, f"{why}, but no side over {LONGEST_SIDE_PX} px"
-    affordable = _affordable_scale(facts, scale, budget_s, cores)
-    if affordable < scale:
-        scale, why = affordable, f"{why}, but the budget must show each picture often enough"
+    scale, why = _scale(facts, budget_s, cores)
     if wishes.input_width or wishes.input_height:
         why = "as asked for"
     return (
@@ -256,28 +248,42 @@ def _input_size(
     )
 
 
-def _affordable_scale(facts: DataFacts, scale: float, budget_s: float | None, cores: int) -> float:
-    """The scale, or a smaller one where whole pictures at it would be shown too seldom."""
-    at_scale = facts.sizes * np.float32(scale)
-    is_windowed = choose_window(
-        at_scale, _stepped(facts.width * scale), _stepped(facts.height * scale)
-    )
-    if budget_s is None or is_windowed:
-        return scale
-    pixels = facts.width * facts.height * scale**2 * facts.num_pictures * WANTED_EPOCHS
-    possible = budget_s * cores * PIXELS_PER_CORE_S
-    if pixels <= possible:
-        return scale
+def _scale(facts: DataFacts, budget_s: float | None, cores: int) -> tuple[float, str]:
+    """Input pixels for each pixel of a picture, and why."""
     longest = max(facts.width, facts.height)
-    floor = max(NARROWEST_BOX_PX / facts.narrow_px, SHORTEST_LONG_SIDE_PX / longest)
-    return min(scale, max(floor, scale * math.sqrt(possible / pixels)))
+    least, enough = (wanted / facts.narrow_px for wanted in WANTED_BOX_PX)
+    if longest < SHORTEST_LONG_SIDE_PX:
+        return SHORTEST_LONG_SIDE_PX / longest, "the pictures are small"
+    if least >= KEPT_SCALE:
+        if longest <= LONGEST_SIDE_PX:
+            return 1.0, f"the smaller boxes are {facts.narrow_px:.0f} px narrow: native size"
+        return LONGEST_SIDE_PX / longest, f"as large as {LONGEST_SIDE_PX} px a side allow"
+    least = max(least, SHORTEST_LONG_SIDE_PX / longest)
+    affordable = _affordable_scale(facts, budget_s, cores)
+    scale = max(least, min(1.0, enough, affordable, LONGEST_SIDE_PX / longest))
+    limit = "the budget allows no more" if affordable < enough else "more would add nothing"
+    return scale, f"the smaller boxes, {facts.narrow_px:.0f} px narrow, bear shrinking; {limit}"
+
+
+def _affordable_scale(facts: DataFacts, budget_s: float | None, cores: int) -> float:
+    """The scale at which the budget still shows whole pictures often enough."""
+    if budget_s is None:
+        return math.inf
+    showings = max(WANTED_SHOWINGS, WANTED_EPOCHS * facts.num_pictures)
+    pixels = budget_s * cores * PIXELS_PER_CORE_S / showings
+    return math.sqrt(pixels / (facts.width * facts.height))
 
 
 def _lies_anywhere(facts: DataFacts) -> bool:
     """Whether boxes turn up all over the picture, so that no way up is the right one."""
-    if len(facts.centers) < MIN_BOXES_FOR_EVENNESS:
+    # Where in its room a box lies: a large one has its centre near the middle wherever it is.
+    relative = facts.sizes / np.array([facts.width, facts.height], np.float32)
+    room = 1 - relative
+    free = (room > LEAST_ROOM).all(axis=1)
+    if free.sum() < MIN_BOXES_FOR_EVENNESS:
         return False
-    cells = np.minimum((facts.centers * GRID_CELLS).astype(int), GRID_CELLS - 1)
+    places = ((facts.centers - relative / 2) / np.maximum(room, LEAST_ROOM))[free]
+    cells = np.clip((places * GRID_CELLS).astype(int), 0, GRID_CELLS - 1)
     counts = np.bincount(cells[:, 1] * GRID_CELLS + cells[:, 0], minlength=GRID_CELLS**2)
     shares = counts[counts > 0] / counts.sum()
     evenness = -(shares * np.log(shares)).sum() / math.log(GRID_CELLS**2)

@@ -21,6 +21,7 @@ from models.training.default_init import BASELINE_BUNDLE
 from models.training.errors import InputError, RunFailedError
 from models.training.fit_settings import (
     BASELINE,
+    BEST_NAME,
     CHECKPOINT_FOLDER,
     IMAGENET,
     NONE,
@@ -53,6 +54,7 @@ from models.training.trainer import FitOrder, RankTrainer
 
 MAX_RESTARTS = 3
 HOLD_OUT_EVERY = 10
+OUTPUT_NAMES = (PLAN_NAME, PROGRESS_NAME, BEST_NAME, WEIGHTS_NAME, OUTCOME_NAME, REPORT_NAME)
 
 
 def fit(
@@ -151,7 +153,7 @@ def open_run(request: FitRequest, state: RunState) -> bool:
     if matches and (request.resume or not is_finished):
         return True
     try:
-        for name in (PLAN_NAME, PROGRESS_NAME, OUTCOME_NAME, WEIGHTS_NAME, REPORT_NAME):
+        for name in OUTPUT_NAMES:
             (run_dir / name).unlink(missing_ok=True)
         shutil.rmtree(run_dir / CHECKPOINT_FOLDER, ignore_errors=True)
         run_dir.mkdir(parents=True, exist_ok=True)

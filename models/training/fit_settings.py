@@ -15,6 +15,7 @@ PLAN_NAME = "plan.json"
 PROGRESS_NAME = "progress.jsonl"
 CHECKPOINT_FOLDER = "checkpoints"
 WEIGHTS_NAME = "best.weights.h5"
+BEST_NAME = "best.json"
 OUTCOME_NAME = "outcome.json"
 REPORT_NAME = "report.json"
 
@@ -112,6 +113,13 @@ class Plan(Frozen):
     """How many steps the ranks agreed on."""
 
     steps: int
+
+
+class Best(Frozen):
+    """What is known of the best weights so far; lies beside them."""
+
+    map50: float | None
+    thresholds: dict[str, float] = Field(default_factory=dict)
 
 
 class FitOutcome(Frozen):

@@ -56,10 +56,38 @@ def plan_steps(done: int, step_s: float, seconds_left: float) -> int:
     return max(MIN_STEPS, done + int(seconds_left / step_s))
 
 
-def validation_steps(steps: int, rounds: int) -> tuple[int, ...]:
-    """After how many steps the model is judged: evenly spread, always after the last."""
-    rounds = max(1, min(rounds, steps // MIN_STEPS))
-    return tuple(sorted({round(steps * number / rounds) for number in range(1, rounds + 1)}))
+class Milestones:
+    """When the model is judged: after equal parts of a plan that may change, always at its end.
+
+    Args:
+        rounds: how often over the whole fit.
+    """
+
+    def __init__(self, rounds: int) -> None:
+        self._rounds = rounds
+        self._passed = 0
+
+    def start_at(self, done: int, steps: int) -> None:
+        """Go on with a plan of which ``done`` steps are already done."""
+        self._passed = self._part(done, steps)
+
+    def is_due(self, done: int, steps: int) -> bool:
+        """Whether to judge now; asked once after each step."""
+        part = self._part(done, steps)
+        if part <= self._passed and done < steps:
+            return False
+        self._passed = part
+        return True
+
+    def left(self, done: int, steps: int) -> int:
+        """Judgements still to come."""
+        return self._limited(steps) - self._part(done, steps)
+
+    def _part(self, done: int, steps: int) -> int:
+        return done * self._limited(steps) // max(1, steps)
+
+    def _limited(self, steps: int) -> int:
+        return max(1, min(self._rounds, steps // MIN_STEPS))
 
 
 def picture_weights(

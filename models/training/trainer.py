@@ -14,10 +14,12 @@ from models.contract.bundle import CategoryKind
 from models.contract.snapshot import Split
 from models.training.barrier import Rank
 from models.training.fit_settings import (
+    BEST_NAME,
     CHECKPOINT_FOLDER,
     NONE,
     PLAN_NAME,
     WEIGHTS_NAME,
+    Best,
     FitOutcome,
     Plan,
     RunState,
@@ -27,11 +29,12 @@ from models.training.fit_settings import (
 from models.training.metrics import choose_thresholds, evaluate
 from models.training.progress import ProgressWriter
 from models.training.schedule import (
+    MIN_STEPS,
+    Milestones,
     StepClock,
     backbone_share,
     learning_rate,
     plan_steps,
-    validation_steps,
 )
 from models.training.training_data import (
     BatchFeeder,
@@ -46,8 +49,10 @@ KEPT_CHECKPOINTS = 2
 # The first steps are slower: TensorFlow traces, caches fill.
 FIRST_MEASURED_STEP = 4
 MEASURED_STEPS = 10
-# A plan is made anew at a validation if what is left of it would miss the end by more than this.
-REPLAN_RATIO = 0.1
+# The plan is looked at so often over a fit, and made anew if it would miss the end by more than
+# this part of what is left.
+PLAN_LOOKS = 20
+REPLAN_RATIO = 0.05
 REPORT_EVERY_S = 1.0
 UNPLANNED_STEPS = 2000
 
@@ -102,6 +107,8 @@ class RankTrainer:
         self._thresholds: dict[str, float] = {}
         self._map50: float | None = None
         self._clock = StepClock()
+        self._milestones = Milestones(order.state.settings.validations)
+        self._judge_s = 0.0
         # Heads that come from a bundle know their trade from the first step.
         self._is_new_head = order.state.parent_bundle_id is None and order.state.init != NONE
 
@@ -148,12 +155,20 @@ class RankTrainer:
         newest = self._rank.agree(newest)
         if newest:
             self._replica.restore(newest)
+            self._remember_best()
             self._progress.write(step=self._replica.step, resumed=True)
+
+    def _remember_best(self) -> None:
+        best = read_run_file(self._run_dir, BEST_NAME, Best)
+        if best is not None and (self._run_dir / WEIGHTS_NAME).is_file():
+            self._best_map50 = best.map50 or 0.0
+            self._map50, self._thresholds = best.map50, best.thresholds
 
     def _train(self, batches: Any, validation: list[Sample]) -> None:  # noqa: ANN401 - an iterator
         steps = self._known_steps()
         first = self._replica.step
-        judged = self._judged_after(steps)
+        if steps is not None:
+            self._milestones.start_at(first, steps)
         saved_at = time.monotonic()
         while steps is None or self._replica.step < steps:
             # Until there is a plan the rate rises as in a long fit: slowly.
@@ -168,18 +183,14 @@ class RankTrainer:
                 self._clock.add(time.monotonic() - started)
             if steps is None and done - first == FIRST_MEASURED_STEP + MEASURED_STEPS:
                 steps = self._agree_on_steps()
-                judged = self._judged_after(steps)
             self._report(done, steps, loss)
-            if steps is not None and done in judged:
+            if steps is not None and self._milestones.is_due(done, steps):
                 self._judge(done, steps, validation)
+            if steps is not None and done % max(MIN_STEPS, steps // PLAN_LOOKS) == 0:
                 steps = self._planned_again(done, steps)
-                judged = {step for step in self._judged_after(steps) if step > done}
             if time.monotonic() - saved_at > self._settings.checkpoint_every_s:
                 self._save_checkpoint()
                 saved_at = time.monotonic()
-
-    def _judged_after(self, steps: int | None) -> set[int]:
-        return set(validation_steps(steps, self._settings.validations)) if steps else set()
 
     def _known_steps(self) -> int | None:
         plan = read_run_file(self._run_dir, PLAN_NAME, Plan) if self._order.resume else None
@@ -198,7 +209,8 @@ class RankTrainer:
         """The plan, or another one where the machine has become slower or faster since."""
         if self._order.deadline is None or self._settings.steps or done >= steps:
             return steps
-        left = self._order.deadline - time.time()
+        looks = self._milestones.left(done, steps) * self._judge_s
+        left = self._order.deadline - time.time() - looks
         possible = max(done + 1, plan_steps(done, self._clock.step_s, left))
         is_off = abs(possible - steps) > (steps - done) * REPLAN_RATIO
         agreed = int(self._rank.agree(str(possible if is_off else steps)))
@@ -207,6 +219,7 @@ class RankTrainer:
         return agreed
 
     def _judge(self, done: int, steps: int, validation: list[Sample]) -> None:
+        started = time.monotonic()
         self._replica.prepare_judgement()
         limit = -(-self._settings.max_validation_pictures // self._rank.count)
         answers = judge_samples(self._replica.predict, validation[:limit], self._state.spec)
@@ -214,6 +227,7 @@ class RankTrainer:
         if self._rank.is_chief:
             self._keep_if_best(truths, found)
             self._progress.write(step=done, steps=steps, map50=self._map50)
+        self._judge_s = time.monotonic() - started
 
     def _keep_if_best(self, truths: Any, found: Any) -> None:  # noqa: ANN401
         names = self._state.spec.categories
@@ -231,6 +245,7 @@ class RankTrainer:
                 choose_thresholds(truths, found, names, defects=defects) if truths else {}
             )
             self._replica.save_weights(self._run_dir / WEIGHTS_NAME)
+            write_run_file(self._run_dir, BEST_NAME, Best(map50=score, thresholds=self._thresholds))
 
     def _save_checkpoint(self) -> None:
         if self._rank.is_chief:

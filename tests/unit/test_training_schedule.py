@@ -4,12 +4,12 @@ import pytest
 from models.training.durations import parse_duration
 from models.training.schedule import (
     MIN_STEPS,
+    Milestones,
     Sampler,
     StepClock,
     learning_rate,
     picture_weights,
     plan_steps,
-    validation_steps,
     warm_up_steps,
 )
 
@@ -41,12 +41,26 @@ def test_budget_becomes_steps(done: int, step_s: float, left_s: float, steps: in
 
 @pytest.mark.parametrize(
     ("steps", "rounds", "expected"),
-    [(400, 4, (100, 200, 300, 400)), (30, 4, (30,)), (5, 4, (5,))],
+    [(400, 4, [100, 200, 300, 400]), (30, 4, [30]), (5, 4, [5])],
 )
 def test_model_is_judged_after_the_last_step_whatever_happens(
-    steps: int, rounds: int, expected: tuple[int, ...]
+    steps: int, rounds: int, expected: list[int]
 ) -> None:
-    assert validation_steps(steps, rounds) == expected
+    milestones = Milestones(rounds)
+    assert [done for done in range(1, steps + 1) if milestones.is_due(done, steps)] == expected
+
+
+def test_a_plan_that_shrinks_brings_the_judgement_forward_but_no_second_one() -> None:
+    milestones = Milestones(4)
+    assert [done for done in range(1, 151) if milestones.is_due(done, 400)] == [100]
+    assert milestones.left(150, 240) == 2
+    assert [done for done in range(151, 241) if milestones.is_due(done, 240)] == [151, 180, 240]
+
+
+def test_a_resumed_fit_does_not_judge_again_what_it_has_judged() -> None:
+    milestones = Milestones(4)
+    milestones.start_at(130, 400)
+    assert [done for done in range(131, 401) if milestones.is_due(done, 400)] == [200, 300, 400]
 
 
 def test_step_clock_forgets_what_is_long_past() -> None:
