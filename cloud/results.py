@@ -1,13 +1,14 @@
 """Looking results up: by filters, by identity, by part."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, String, and_, cast, exists, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, exists, literal_column, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from cloud.db.count_tables import HardMark
 from cloud.db.tables import Annotation, Finding, Image, Result, Truth
 from models.contract.messages import HardReason, ReasonCode, Verdict
 
@@ -25,6 +26,7 @@ class ResultFilter:
     part_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    recipe_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,44 +55,91 @@ def find_results(
         limit: How many at most.
         before: Time and id of the last result of the page before.
     """
-    query = filtered(wanted).order_by(Result.created_at.desc(), Result.id.desc()).limit(limit)
+    return session.scalars(newest_first(wanted, before=before).limit(limit)).all()
+
+
+def newest_first(
+    wanted: ResultFilter, *, before: tuple[datetime, int] | None = None
+) -> Select[Result]:
+    """The query of a filter, in order.
+
+    Each filter has an index in the order of the list, so that a page costs the same however many
+    results there are and however rare what is looked for is.
+    """
+    if wanted.category is not None or wanted.reason is not None:
+        query, moment = _with_finding(wanted)
+    elif wanted.hard_reason is not None:
+        query, moment = _with_mark(wanted, wanted.hard_reason), HardMark.created_at
+    else:
+        query, moment = select(Result), Result.created_at
+    query = query.where(*_conditions(wanted, moment))
     if before is not None:
-        query = query.where(tuple_(Result.created_at, Result.id) < before)
-    return session.scalars(query).all()
+        # The first condition is for the index, the second for results of the same moment.
+        query = query.where(moment <= before[0], tuple_(moment, Result.id) < before)
+    return query.order_by(moment.desc(), Result.id.desc())
 
 
-def filtered(wanted: ResultFilter) -> Select[Result]:
-    """The query of a filter, in no order."""
-    query = select(Result)
-    for column, value in (
-        (Result.cell, wanted.cell),
-        (Result.verdict, wanted.verdict),
-        (Result.part_id, wanted.part_id),
+def _conditions(
+    wanted: ResultFilter, moment: InstrumentedAttribute[datetime]
+) -> Iterator[ColumnElement[bool]]:
+    if wanted.cell is not None:
+        yield Result.cell == wanted.cell
+    if wanted.verdict is not None:
+        yield Result.verdict == wanted.verdict
+        if wanted.verdict is not Verdict.OK:
+            # Written out: a partial index is used where its condition stands in the query.
+            yield literal_column("results.verdict") != literal_column("'ok'")
+    if wanted.part_id is not None:
+        yield Result.part_id == wanted.part_id
+    if wanted.recipe_id is not None:
+        yield Result.recipe_id == wanted.recipe_id
+    if wanted.since is not None:
+        yield moment >= wanted.since
+    if wanted.until is not None:
+        yield moment < wanted.until
+
+
+def _with_finding(
+    wanted: ResultFilter,
+) -> tuple[Select[Result], InstrumentedAttribute[datetime]]:
+    """Results through their findings, of each result the first that fits."""
+    other = aliased(Finding)
+    query = select(Result).join(Finding, _same_result(Finding))
+    earlier = exists().where(
+        other.cell == Finding.cell,
+        other.boot_id == Finding.boot_id,
+        other.seq == Finding.seq,
+        other.position < Finding.position,
+    )
+    for column, twin, value in (
+        (Finding.category, other.category, wanted.category),
+        (Finding.code, other.code, wanted.reason),
     ):
         if value is not None:
-            query = query.where(column == value)
-    if wanted.since is not None:
-        query = query.where(Result.created_at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(Result.created_at < wanted.until)
+            query, earlier = query.where(column == value), earlier.where(twin == value)
+    if wanted.cell is not None:
+        query = query.where(Finding.cell == wanted.cell)
     if wanted.hard_reason is not None:
-        query = query.where(cast(Result.hard_reasons, String).contains(f'"{wanted.hard_reason}"'))
-    if wanted.category is not None or wanted.reason is not None:
-        query = query.where(_has_finding(wanted.category, wanted.reason))
-    return query
+        mark = aliased(HardMark)
+        query = query.where(
+            exists().where(
+                mark.cell == Finding.cell,
+                mark.boot_id == Finding.boot_id,
+                mark.seq == Finding.seq,
+                mark.reason == str(wanted.hard_reason),
+            )
+        )
+    return query.where(~earlier), Finding.created_at
 
 
-def _has_finding(category: str | None, code: ReasonCode | None) -> ColumnElement[bool]:
-    conditions = [
-        Finding.cell == Result.cell,
-        Finding.boot_id == Result.boot_id,
-        Finding.seq == Result.seq,
-    ]
-    if category is not None:
-        conditions.append(Finding.category == category)
-    if code is not None:
-        conditions.append(Finding.code == code)
-    return exists().where(and_(*conditions))
+def _with_mark(wanted: ResultFilter, reason: HardReason) -> Select[Result]:
+    query = select(Result).join(HardMark, _same_result(HardMark))
+    query = query.where(HardMark.reason == str(reason))
+    return query.where(HardMark.cell == wanted.cell) if wanted.cell is not None else query
+
+
+def _same_result(table: type[Finding | HardMark]) -> ColumnElement[bool]:
+    return and_(table.cell == Result.cell, table.boot_id == Result.boot_id, table.seq == Result.seq)
 
 
 def find_result(session: Session, result_id: UUID) -> Result | None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, String, cast, func, select, tuple_
+from sqlalchemy import ColumnElement, Float, String, cast, func, select
 from sqlalchemy.orm import Session
 
 from cloud.db.tables import Result
-from cloud.results import ResultFilter, filtered
+from cloud.results import ResultFilter, newest_first
 
 NUM_LOOKED_THROUGH = 5_000
 """About 0.1 s on either database."""
@@ -58,12 +58,9 @@ def find_by_score(
         limit: How many at most.
         before: ``next`` of the matches before.
     """
-    query = filtered(wanted)
-    if before is not None:
-        query = query.where(tuple_(Result.created_at, Result.id) < before)
     looked_at = (
-        query.with_only_columns(Result.id, Result.created_at)
-        .order_by(Result.created_at.desc(), Result.id.desc())
+        newest_first(wanted, before=before)
+        .with_only_columns(Result.id, Result.created_at)
         .limit(NUM_LOOKED_THROUGH)
         .subquery()
     )

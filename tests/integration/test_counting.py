@@ -17,6 +17,7 @@ from cloud.db.session import Database
 from cloud.db.tables import Result
 from cloud.image_store import ImageStore
 from cloud.ingest_store import IngestStore
+from cloud.results import ResultFilter, find_results
 from cloud.statistics import Window
 from cloud.statistics_queries import (
     read_pareto,
@@ -181,3 +182,47 @@ def test_an_earlier_result_that_arrives_late_takes_the_place_of_the_first(
         points = read_yield(session, Window(), bucket_s=3600)
     assert (first.count, first.n) == (0, 1)
     assert [point.start for point in points] == [START.replace(minute=0)]
+
+
+def test_every_filter_finds_what_looking_through_finds_page_by_page(
+    database: Database, store: IngestStore
+) -> None:
+    records = a_shift(seed=4, count=260)
+    store.write(list(records))
+    bodies = [
+        (arrival.key.cell, arrival.event.created_at, arrival.event.body)
+        for arrival in records
+        if isinstance(arrival.event.body, Inspection)
+    ]
+    for wanted in (
+        ResultFilter(),
+        ResultFilter(cell=str(CELLS[0])),
+        ResultFilter(verdict=Verdict.OK),
+        ResultFilter(verdict=Verdict.NOT_OK, cell=str(CELLS[1])),
+        ResultFilter(reason=ReasonCode.DEFECT),
+        ResultFilter(reason=ReasonCode.DEFECT, hard_reason=HardReason.AUDIT, cell=str(CELLS[0])),
+        ResultFilter(hard_reason=HardReason.AUDIT),
+        ResultFilter(hard_reason=HardReason.NOVELTY, verdict=Verdict.NOT_DECIDABLE),
+        ResultFilter(since=START + timedelta(hours=5), until=START + timedelta(hours=9)),
+        ResultFilter(recipe_id="lid", reason=ReasonCode.DEFECT),
+        ResultFilter(category="nothing like it"),
+    ):
+        expected = [
+            body.result_id
+            for cell, at, body in reversed(bodies)
+            if wanted.cell in {None, str(cell)}
+            and wanted.verdict in {None, body.verdict}
+            and wanted.recipe_id in {None, body.recipe_id}
+            and (wanted.reason is None or any(r.code == wanted.reason for r in body.reasons))
+            and (wanted.hard_reason is None or wanted.hard_reason in body.hard_reasons)
+            and (wanted.since is None or at >= wanted.since)
+            and (wanted.until is None or at < wanted.until)
+            and wanted.category is None
+        ]
+        found: list[UUID] = []
+        before = None
+        with database.read() as session:
+            while page := find_results(session, wanted, limit=7, before=before):
+                found += [result.result_id for result in page]
+                before = page[-1].created_at, page[-1].id
+        assert found == expected, wanted
