@@ -30,7 +30,8 @@ from edge_agent.sections import (
     UpdateSettings,
     UplinkSettings,
 )
-from models.contract.model import ContractError, first_fault
+from models.contract.mistakes import explain
+from models.contract.model import ContractError
 
 ENV_PREFIX = "SIGHTLINE_EDGE__"
 SECRET_KEYS = frozenset({"password"})
@@ -82,13 +83,14 @@ def load_settings(path: Path) -> Settings:
         ConfigurationError: the file is missing or wrong, a secret stands in it, or an environment
             variable with our prefix names no setting; one line that says which.
     """
-    document = _read_toml(path)
+    text, document = _read_toml(path)
     _refuse_secrets(document, path)
     _refuse_unknown_environment(os.environ)
     try:
         settings = Settings(**document)
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: {first_fault(error)}") from error
+        told = explain(error, path=path, text=text, model=Settings, is_secret=True)
+        raise ConfigurationError(told) from error
     except ContractError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return _anchored(settings, path.resolve().parent)
@@ -99,9 +101,10 @@ def describe(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json")
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(
             f"configuration {path} cannot be read: {error.strerror}"

@@ -1,12 +1,15 @@
 """The recipe: what a good part of one type looks like, and what may not be on it."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from models.contract.model import ContractError, Strict, first_fault
+from models.contract.mistakes import PlacedError, explain
+from models.contract.model import ContractError, Strict
+from models.contract.toml_lines import Location
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -35,7 +38,8 @@ class ExpectedObject(Strict):
     """Where the centre of its box must lie; anywhere when not given."""
     count: int = Field(default=1, ge=1, le=100)
     min_score: Score | None = None
-    """Lowest score that counts; the bundle's threshold for the category when not given."""
+    """Lowest score that counts; when not given the recipe's threshold for the category, then the
+    bundle's."""
 
 
 class ForbiddenDefect(Strict):
@@ -95,18 +99,62 @@ class Recipe(Strict):
     deadline_ms: int = Field(default=500, ge=10, le=60_000)
     n_of_m: NOfM = NOfM()
     image_checks: ImageChecks = ImageChecks()
+    thresholds: dict[str, Score] = Field(default_factory=dict, exclude=True)
+    """Lowest score that counts, by category, for every rule that names none of its own. It is put
+    into those rules, and does not travel by itself: older cells know only the rules."""
     views: tuple[View, ...] = Field(min_length=1, max_length=16)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _put_thresholds_into_rules(cls, document: Any) -> Any:  # noqa: ANN401 - unchecked as yet
+        if not isinstance(document, dict) or not document.get("thresholds"):
+            return document
+        limits = document["thresholds"]
+        views = document.get("views")
+        if not isinstance(limits, dict) or not isinstance(views, list | tuple):
+            return document
+        return document | {"views": [_with_limits(view, limits) for view in views]}
+
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        names = [view.name for view in self.views]
-        if len(set(names)) != len(names):
-            raise ValueError("two views have the same name")
-        for view in self.views:
-            objects = [expected.name for expected in view.expected]
-            if len(set(objects)) != len(objects):
-                raise ValueError(f"view {view.name}: two expected objects have the same name")
+    def _rules_go_together(self) -> Self:
+        for mistake in self._mistakes():
+            raise mistake
         return self
+
+    def _mistakes(self) -> Iterator[PlacedError]:
+        """What no single key shows."""
+        seen: set[str] = set()
+        for number, view in enumerate(self.views):
+            place: Location = ("views", number)
+            if view.name in seen:
+                yield PlacedError((*place, "name"), f"two views have the same name {view.name!r}")
+            seen.add(view.name)
+            yield from self._mistakes_in(view, place)
+        for category in self.thresholds.keys() - self.categories:
+            known = ", ".join(sorted(self.categories))
+            text = f"no rule of this recipe is about {category!r}, only about {known}"
+            yield PlacedError(("thresholds", category), text)
+
+    def _mistakes_in(self, view: View, place: Location) -> Iterator[PlacedError]:
+        seen: set[str] = set()
+        for number, item in enumerate(view.expected):
+            if item.name in seen:
+                text = f"two expected objects have the same name {item.name!r}: give each its own"
+                yield PlacedError((*place, "expected", number, "name"), text)
+            seen.add(item.name)
+        zones: dict[str, list[Zone | None]] = {
+            "expected": [item.zone for item in view.expected],
+            "forbidden": [defect.zone for defect in view.forbidden],
+        }
+        for kind, of_rules in zones.items():
+            for number, zone in enumerate(of_rules):
+                if zone is not None and not self._shows(zone):
+                    size = f"{self.image_width_px} x {self.image_height_px}"
+                    text = f"lies outside the picture of {size} pixels"
+                    yield PlacedError((*place, kind, number, "zone"), text)
+
+    def _shows(self, zone: Zone) -> bool:
+        return zone.x < self.image_width_px and zone.y < self.image_height_px
 
     def view(self, name: str) -> View | None:
         """The view of that name, or None."""
@@ -124,13 +172,38 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe from TOML.
 
     Raises:
-        ContractError: the file is missing, is not TOML, or breaks a rule; one line that says where.
+        ContractError: the file is missing, is not TOML, or breaks a rule; one line that says where
+            and what to write instead.
     """
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        return Recipe.model_validate(tomllib.loads(text))
     except OSError as error:
         raise ContractError(f"recipe {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ContractError(f"recipe {path} is not valid TOML: {error}") from error
     except ValidationError as error:
-        raise ContractError(f"recipe {path}: {first_fault(error)}") from error
+        raise ContractError(
+            "recipe " + explain(error, path=path, text=text, model=Recipe)
+        ) from error
+
+
+def _with_limits(view: Any, limits: dict[str, Any]) -> Any:  # noqa: ANN401 - unchecked as yet
+    """A view whose rules carry the recipe's thresholds where they have none of their own."""
+    if isinstance(view, View):
+        view = view.model_dump(exclude_none=True)
+    if not isinstance(view, dict):
+        return view
+    changed = dict(view)
+    for kind in ("expected", "forbidden"):
+        rules = view.get(kind)
+        if isinstance(rules, list | tuple):
+            changed[kind] = [_with_limit(rule, limits) for rule in rules]
+    return changed
+
+
+def _with_limit(rule: Any, limits: dict[str, Any]) -> Any:  # noqa: ANN401 - unchecked as yet
+    if not isinstance(rule, dict) or rule.get("min_score") is not None:
+        return rule
+    limit = limits.get(str(rule.get("category")))
+    return rule if limit is None else rule | {"min_score": limit}

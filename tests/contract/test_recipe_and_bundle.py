@@ -1,5 +1,6 @@
 """Recipes are written by people, bundles are trusted with verdicts: both are read strictly."""
 
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 
 from models.contract import bundle
 from models.contract.model import ContractError
-from models.contract.recipe import read_recipe
+from models.contract.recipe import Recipe, read_recipe
 from models.contract.snapshot import Split, split_of
+from models.contract.toml_lines import line_of
 
 GOOD_RECIPE = """
 recipe_id = "plate"
@@ -44,20 +46,101 @@ def test_recipe_names_all_its_categories(recipe_file: Path) -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "told"),
     [
-        ("min_score = 0.5", "min_score = 1.5", "views.0.forbidden.0.min_score"),
-        ("min_score = 0.5", "minscore = 0.5", "views.0.forbidden.0.minscore"),
+        (
+            "min_score = 0.5",
+            "min_score = 1.5",
+            ":18: views.0.forbidden.0.min_score: it should be less than or equal to 1, not 1.5",
+        ),
+        (
+            "min_score = 0.5",
+            "minscore = 0.5",
+            ":18: views.0.forbidden.0.minscore: there is no such key; did you mean min_score?",
+        ),
+        (
+            "width = 90",
+            "widht = 90",
+            ":14: views.0.expected.0.zone.widht: there is no such key; did you mean width?",
+        ),
+        ('category = "bolt"', "", ":11: views.0.expected.0.category: is missing: add category = …"),
+        ("version = 3", 'version = "3a"', ":3: version: it should be a valid integer"),
         ("version = 3", "version = three", "line 3"),
-        ('name = "main"', 'name = "main"\n[[views]]\nname = "main"', "same name"),
+        (
+            "x = 80",
+            "x = 700",
+            ":14: views.0.expected.0.zone: lies outside the picture of 640 x 512",
+        ),
+        (
+            'name = "main"',
+            'name = "main"\n[[views]]\nname = "main"',
+            ":11: views.1.name: two views",
+        ),
+        (
+            "[[views.forbidden]]",
+            '[[views.expected]]\nname = "bolt upper left"\ncategory = "nut"\n[[views.forbidden]]',
+            ":17: views.0.expected.1.name: two expected objects have the same name",
+        ),
+        (
+            "[[views]]",
+            "[thresholds]\nbolts = 0.4\n[[views]]",
+            ":9: thresholds.bolts: no rule of this recipe is about 'bolts', only about",
+        ),
     ],
 )
-def test_mistake_in_a_recipe_is_told_in_one_line(
+def test_mistake_in_a_recipe_is_told_in_one_line_with_its_place_and_the_cure(
     recipe_file: Path, good: str, bad: str, told: str
 ) -> None:
-    recipe_file.write_text(GOOD_RECIPE.replace(good, bad))
+    recipe_file.write_text(GOOD_RECIPE.replace(good, bad, 1))
     with pytest.raises(ContractError) as caught:
         read_recipe(recipe_file)
     assert told in str(caught.value)
+    assert str(recipe_file) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_threshold_of_a_category_holds_for_every_rule_that_names_none(recipe_file: Path) -> None:
+    limits = "[thresholds]\nbolt = 0.3\nscratch = 0.9\n[[views]]"
+    recipe_file.write_text(GOOD_RECIPE.replace("[[views]]", limits))
+    recipe = read_recipe(recipe_file)
+    (view,) = recipe.views
+    assert (view.expected[0].min_score, view.forbidden[0].min_score) == (0.3, 0.5)
+    sent = recipe.model_dump(mode="json", exclude_none=True)
+    assert "thresholds" not in sent, "a cell of an older version knows no such key"
+    assert Recipe.model_validate(sent).views == recipe.views
+
+
+def test_lines_of_values_are_found_however_they_are_written() -> None:
+    text = """# a comment with [brackets] and "quotes
+title = '''two
+lines = 1'''
+[a.b]
+"quoted key" = 3
+x.y = { p = 1, q = [ 2,
+    3 ] }   # [c]
+[[views]]
+name = "one # no comment"
+expected = [
+    { name = "e0", zone = { x = 1 } },
+    # between
+    { name = "e1" },
+]
+[[views]]
+[[views.forbidden]]
+category = "scratch"
+"""
+    tomllib.loads(text)
+    for location, line in {
+        ("title",): 2,
+        ("a", "b", "quoted key"): 5,
+        ("a", "b", "x", "y", "q", 1): 7,
+        ("views", 0): 8,
+        ("views", 0, "expected", 0, "zone", "x"): 11,
+        ("views", 0, "expected", 1, "name"): 13,
+        ("views", 0, "expected", 1, "nothing here"): 13,
+        ("views", 1): 15,
+        ("views", 1, "forbidden", 0, "category"): 17,
+        ("nowhere",): 1,
+    }.items():
+        assert line_of(text, location) == line, location
 
 
 def test_missing_recipe_is_told_by_its_path(recipe_file: Path) -> None:
