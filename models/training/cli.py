@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models.training import cli_fit
+from models.training import cli_fit, cli_predict
 from models.training import cli_options as options
 from models.training.cli_session import interruption, open_session, reporting
 from models.training.errors import InputError
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("fit")(cli_fit.fit)
 app.command("export")(cli_fit.export)
 app.command("run")(cli_fit.run)
+app.command("predict")(cli_predict.predict)
 
 
 @app.command("import")

@@ -53,11 +53,12 @@ def judge_rows(
     for batch in batches:
         for row in batch.to_pylist():
             if not runtimes:
-                runtimes = {key: _unpacked(files) for key, files in packed.items()}
+                runtimes = {key: unpack_bundle(files) for key, files in packed.items()}
             yield from _judge_row(runtimes, row)
 
 
-def _unpacked(files: Mapping[str, bytes]) -> DetectorRuntime:
+def unpack_bundle(files: Mapping[str, bytes]) -> DetectorRuntime:
+    """A packed bundle, compiled for this machine and warm."""
     with tempfile.TemporaryDirectory(prefix="sightline-bundle-") as folder:
         for name, data in files.items():
             path = Path(folder) / name

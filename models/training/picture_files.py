@@ -59,7 +59,7 @@ def list_pictures(url: str) -> PictureFolder:
     )
 
 
-def check_folder(url: str) -> None:
+def check_folder(url: str, *, option: str = "--images") -> None:
     """Refuse a folder that is not there before Spark is started for it.
 
     Raises:
@@ -69,9 +69,9 @@ def check_folder(url: str) -> None:
         filesystem, root = fsspec.core.url_to_fs(plain_url(url))
         is_there = filesystem.exists(root)
     except (OSError, ImportError, ValueError) as error:
-        raise InputError(f"--images {url}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{option} {url}: {str(error).splitlines()[0]}") from error
     if not is_there:
-        raise InputError(f"--images {url}: no such folder")
+        raise InputError(f"{option} {url}: no such folder")
 
 
 def read_bytes(path: str) -> bytes:

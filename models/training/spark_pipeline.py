@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as fn
+from pyspark.sql import SparkSession
 
 from models.contract.snapshot import DATA_FOLDER, SnapshotManifest, Split
 from models.training.dataset_formats import Annotation, LabelSet, Refusal
@@ -37,6 +36,7 @@ from models.training.snapshot_io import (
 )
 from models.training.spark_errors import one_line
 from models.training.spark_progress import follow_tasks
+from models.training.spark_tasks import deal_rows, number_rows
 
 # Enough pictures a task that its start is nothing, few enough that it is soon done again.
 PICTURES_PER_TASK = 128
@@ -168,7 +168,7 @@ def _check(
     table = pa.Table.from_pylist(
         [{name: row[name] for name in columns} for row in listed], _LISTED_SCHEMA
     )
-    rows = _dealt(session, table, len(listed), PICTURES_PER_TASK, parallelism)
+    rows = deal_rows(session, table, PICTURES_PER_TASK, parallelism)
     try:
         checked = rows.mapInArrow(check_rows, CHECKED_SQL).toArrow()
     except Exception as error:
@@ -176,17 +176,6 @@ def _check(
         raise RunFailedError(f"import failed: {one_line(error)}") from error
     found: list[dict[str, Any]] = checked.sort_by("place").to_pylist()
     return found
-
-
-def _dealt(
-    session: SparkSession, table: pa.Table, count: int, per_task: int, parallelism: int
-) -> DataFrame:
-    """Rows in tasks of equal size: as many as run at the same time, or a multiple of it."""
-    rounds = max(1, round(count / per_task / parallelism))
-    tasks = rounds * parallelism
-    numbers = pa.array([place % tasks for place in range(count)], pa.int32())
-    numbered = session.createDataFrame(table.append_column("task", numbers))
-    return numbered.repartitionById(tasks, fn.col("task")).drop("task")
 
 
 def check_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -238,9 +227,8 @@ def _write(
     table = pa.Table.from_pylist(
         [{name: row[name] for name in names} for row in rows], _KEPT_SCHEMA
     )
-    task = pa.array([place * files // len(rows) for place in range(len(rows))], pa.int32())
-    numbered = session.createDataFrame(table.append_column("task", task))
-    dealt = numbered.repartitionById(files, fn.col("task")).drop("task")
+    task = [place * files // len(rows) for place in range(len(rows))]
+    dealt = number_rows(session, table, task, files)
     # Rows without a manifest are what an import left that did not finish: they are replaced.
     try:
         dealt.mapInArrow(fetch_rows, f"{ROW_SQL}, split string").write.mode(

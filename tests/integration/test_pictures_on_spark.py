@@ -1,18 +1,27 @@
 """Pictures through Spark's executors: in from every label format, out with what was found."""
 
 import json
+import subprocess
+import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow.dataset as ds
 import pytest
 
 from models.contract.snapshot import Split
+from models.detector.runtime import DetectorRuntime
 from models.training.dataset_formats import read_labels
 from models.training.errors import InputError
 from models.training.import_report import ImportReport
+from models.training.picture_files import list_pictures
+from models.training.predict import predict, rows_of_folder, rows_of_snapshot
+from models.training.predict_stream import check_stream, predict_stream
 from models.training.snapshot_io import read_split, snapshot_exists
 from models.training.spark_pipeline import ImportSource, import_snapshot
 from models.training.spark_session import open_session
@@ -20,6 +29,8 @@ from models.training.spark_session import open_session
 WIDTH, HEIGHT = 96, 64
 BOXES = {"bolt": (10, 12, 20, 16), "dent": (50, 30, 24, 20)}
 NUM_GOOD = 12
+BUNDLE = Path(__file__).resolve().parents[2] / "models" / "released" / "plate"
+STREAM_WAIT_S = 120.0
 FAULTY = ("again", "nearly", "broken", "gone", "odd")
 
 
@@ -188,3 +199,88 @@ def test_import_without_a_usable_picture_says_why_and_leaves_no_snapshot(
     with pytest.raises(InputError, match=expected):
         import_snapshot(session, [source], str(tmp_path / "snapshot"), parallelism=2)
     assert not snapshot_exists(str(tmp_path / "snapshot"))
+
+
+def test_prediction_is_what_the_runtime_finds(
+    session: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    write_pictures(tmp_path / "images")
+    events: list[dict[str, Any]] = []
+    rows = rows_of_folder(session, list_pictures(str(tmp_path / "images")), 2)
+    done = predict(rows, NUM_GOOD + 4, BUNDLE, str(tmp_path / "answers"), events.append)
+    assert (done.num_images, done.num_unreadable) == (NUM_GOOD + 4, 1)
+    assert events[-1]["step"] == NUM_GOOD + 4
+    answers = {
+        Path(row["path"]).name: row
+        for row in ds.dataset(tmp_path / "answers").to_table().to_pylist()
+    }
+    assert answers["broken.png"]["problem"] == "broken picture"
+    with DetectorRuntime.load(BUNDLE) as runtime:
+        found = runtime.infer(np.asarray(cv2.imread(str(tmp_path / "images" / "1.jpg")), np.uint8))
+        names = [runtime.categories[class_id] for class_id in found.class_ids]
+        limits = runtime.thresholds
+    detections = answers["1.jpg"]["detections"]
+    assert [detection["category"] for detection in detections] == names
+    scores = [detection["score"] for detection in detections]
+    np.testing.assert_allclose(scores, found.scores, atol=1e-4)
+    assert [detection["counts"] for detection in detections] == [
+        score >= limits[name] for name, score in zip(names, scores, strict=True)
+    ]
+
+
+def test_prediction_takes_the_pictures_of_a_snapshot(
+    session: Any,  # noqa: ANN401
+    imported: Import,
+    tmp_path: Path,
+) -> None:
+    report = imported(tmp_path, "coco")
+    rows, total = rows_of_snapshot(session, report.url, list(Split))
+    done = predict(rows, total, BUNDLE, str(tmp_path / "answers"), lambda _: None)
+    assert done.num_images == total == NUM_GOOD + 2
+    ids = ds.dataset(tmp_path / "answers").to_table()["image_id"].to_pylist()
+    assert len(set(ids)) == total
+
+
+def test_stream_that_was_killed_gives_each_picture_once(
+    session: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    source, out = tmp_path / "arriving", tmp_path / "answers"
+    source.mkdir()
+    for number in range(30):
+        cv2.imwrite(str(source / f"{number}.png"), picture(number))
+    arguments = ["predict", "--bundle", str(BUNDLE), "--stream", str(source), "--out", str(out)]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "models.training.cli", *arguments),
+            *("--batch", "3", "--master", "local[1]", "--json"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        give_up = time.monotonic() + STREAM_WAIT_S
+        while not (out / "batch=2").exists():
+            assert process.poll() is None
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    finished = list((out / "_stream" / "commits").glob("[0-9]*"))
+    assert 1 <= len(finished) < 10
+    for number in range(30, 34):
+        cv2.imwrite(str(source / f"{number}.png"), picture(number))
+    done = predict_stream(
+        session, str(source), BUNDLE, str(out), listener=lambda _: None, once=True
+    )
+    assert done.num_images < 34
+    # Read without Spark, which would know what to leave out.
+    seen = Counter(
+        Path(path).name
+        for path in ds.dataset(out, partitioning="hive").to_table()["path"].to_pylist()
+    )
+    assert seen == Counter(f"{number}.png" for number in range(34))
+    with pytest.raises(InputError, match="goes on with"):
+        check_stream(str(tmp_path), str(out))
