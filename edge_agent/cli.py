@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import models
+from edge_agent.cameras_cli import cameras
 from edge_agent.errors import ConfigurationError, EdgeAgentError, ModelFault
 from edge_agent.monitor_cli import monitor
 from edge_agent.settings import load_settings
@@ -89,6 +90,7 @@ def check_config(config: Config) -> None:
 
 
 app.command()(one_line_errors(monitor))
+app.command()(one_line_errors(cameras))
 
 
 @app.command()
