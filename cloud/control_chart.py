@@ -5,7 +5,7 @@ of a group of n parts lie three standard deviations from it, ``3 sqrt(p (1 - p) 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -73,16 +73,21 @@ def p_chart(groups: Iterable[Group], *, bucket_s: int) -> PChart:
     if not total:
         return PChart(None, 0, bucket_s, ())
     centre = sum(group.rejects for group in known) / total
-    runs = _runs([group.rejects / group.n - centre for group in known])
-    points = tuple(_point(group, centre, run) for group, run in zip(known, runs, strict=True))
-    return PChart(centre, total, bucket_s, points)
+    points, run, side = [], 0, 0
+    for group in known:
+        if not _is_small(group, centre):
+            own = _side(group, centre)
+            run = run + 1 if own == side and own else abs(own)
+            side = own
+        points.append(_point(group, centre, run))
+    return PChart(centre, total, bucket_s, tuple(points))
 
 
 def _point(group: Group, centre: float, run: int) -> ChartPoint:
     ratio = group.rejects / group.n
     half = 3 * math.sqrt(centre * (1 - centre) / group.n)
     lower, upper = max(0.0, centre - half), min(1.0, centre + half)
-    is_small = group.n * min(centre, 1 - centre) < MIN_EXPECTED
+    is_small = _is_small(group, centre)
     signal = None
     if not is_small:
         if ratio > upper:
@@ -94,12 +99,11 @@ def _point(group: Group, centre: float, run: int) -> ChartPoint:
     return ChartPoint(group.start, group.rejects, group.n, ratio, lower, upper, is_small, signal)
 
 
-def _runs(offsets: Sequence[float]) -> list[int]:
-    """For each group: how many in a row, with it, lie on its side of the centre."""
-    lengths: list[int] = []
-    side = 0.0
-    for offset in offsets:
-        own = (offset > 0) - (offset < 0)
-        lengths.append(lengths[-1] + 1 if lengths and own == side and own else int(own != 0))
-        side = own
-    return lengths
+def _is_small(group: Group, centre: float) -> bool:
+    return group.n * min(centre, 1 - centre) < MIN_EXPECTED
+
+
+def _side(group: Group, centre: float) -> int:
+    """1 above the centre, -1 below it, 0 on it."""
+    ratio = group.rejects / group.n
+    return (ratio > centre) - (ratio < centre)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from cloud.api.context import CellPath, Controls, MlEngineer, Viewer
+from cloud.api.context import CellPath, Controls, Viewer
 from cloud.api.learning import Learning
 from cloud.api.paging import Cursor, Limit, Page, decode_cursor, page_of
 from cloud.db.tables import RolloutPhase, RolloutState
@@ -124,7 +124,7 @@ def roll_back(
 
 @router.put("/cells/{site}/{area}/{line}/{cell}/model")
 def put_cell_model(
-    learning: Learning, identity: MlEngineer, path: CellPath, body: ModelBody
+    learning: Learning, identity: Controls, path: CellPath, body: ModelBody
 ) -> CellModelOut:
     """Let a cell follow, pin it to a release, or keep it from changing."""
     row = learning.fleet.set_mode(path, body.mode, actor=identity.name, release=body.release)

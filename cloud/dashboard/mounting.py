@@ -5,7 +5,7 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from cloud.api.context import Context
-from cloud.dashboard import line, login, models, part, quality, review, trace, training
+from cloud.dashboard import fleet, line, login, models, part, quality, review, trace, training
 from cloud.dashboard.elements import STATIC
 from cloud.dashboard.frame import STATIC_URL, Frame
 
@@ -26,6 +26,7 @@ def install(app: FastAPI, context: Context) -> None:
     review.install(frame)
     models.install(frame)
     training.install(frame)
+    fleet.install(frame)
     ui.run_with(
         app,
         title="Sightline",

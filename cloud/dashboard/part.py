@@ -172,6 +172,9 @@ def _facts(row: Result, image: Image | None) -> None:
         ("Model", wording.model_text(row.model_name, row.release) or wording.UNKNOWN),
         ("Bundle", row.bundle_id or wording.UNKNOWN),
         ("Verdict in", f"{row.processing_ms:.1f} ms, of it {row.inference_ms:.1f} ms in the model"),
+        ("Inspected", f"{row.created_at.astimezone():%d %b %Y %H:%M:%S}"),
+        ("In the cloud", f"{row.received_at.astimezone():%d %b %Y %H:%M:%S}"),
+        ("Exposure", _exposure(row)),
         ("Trigger", row.trigger_id),
         ("Job", str(row.job_id)),
         ("Result", str(row.result_id)),
@@ -191,6 +194,13 @@ def _facts(row: Result, image: Image | None) -> None:
                 ui.label(name)
             with ui.element("dd"):
                 ui.label(value)
+
+
+def _exposure(row: Result) -> str:
+    if row.mean_grey is None:
+        return wording.UNKNOWN
+    sharpness = "" if row.sharpness is None else f", sharpness {row.sharpness:.0f}"
+    return f"mean grey {row.mean_grey:.0f} of 255{sharpness}"
 
 
 def _detections(row: Result, thresholds: dict[str, Any]) -> None:

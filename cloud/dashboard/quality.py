@@ -146,7 +146,8 @@ class QualityPage:
         }
         query = {key: value for key, value in wanted.items() if value}
         for link, form in ((self._csv, "csv"), (self._html, "html")):
-            link.props(f'href="/v1/reports/shift?{urlencode(query | {"format": form})}"')
+            link.props["href"] = f"/v1/reports/shift?{urlencode(query | {'format': form})}"
+            link.update()
 
     # --- blocks ------------------------------------------------------------------------------
 
@@ -195,7 +196,9 @@ def _rates(view: Json) -> None:
 
 
 def _rate(name: str, rate: Json, of: str, *, none: str, hint: str = "") -> None:
-    with ui.element("div").classes("sl-rate").props(f'title="{hint}"' if hint else ""):
+    block = ui.element("div").classes("sl-rate")
+    block.props["title"] = hint
+    with block:
         text(name, "sl-label")
         with ui.element("div").classes("sl-row sl-row--base"):
             text(rate["value"], "sl-rate__value sl-num")

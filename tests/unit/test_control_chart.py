@@ -40,6 +40,13 @@ def test_a_small_group_is_shown_and_not_judged() -> None:
     assert (chart.points[2].is_small, chart.points[2].signal) == (True, None)
 
 
+def test_small_groups_neither_make_nor_break_a_run() -> None:
+    small = Group(START, 0, 6)
+    groups = [*_groups(*[22] * 4), *[small] * 9, *_groups(*[22] * 5), *_groups(*[28] * 9)]
+    signals = [point.signal for point in p_chart(groups, bucket_s=3600).points]
+    assert [i for i, signal in enumerate(signals) if signal] == [17, 26]
+
+
 def test_stretches_without_parts_are_left_out() -> None:
     assert p_chart([Group(START, 0, 0)], bucket_s=60).points == ()
     assert p_chart([], bucket_s=60).centre is None
