@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models.training import cli_fit, cli_predict
+from models.training import cli_fit, cli_predict, cli_preview
 from models.training import cli_options as options
 from models.training.cli_session import interruption, open_session, reporting
 from models.training.errors import InputError
@@ -21,6 +21,7 @@ app.command("fit")(cli_fit.fit)
 app.command("export")(cli_fit.export)
 app.command("run")(cli_fit.run)
 app.command("predict")(cli_predict.predict)
+app.command("preview")(cli_preview.preview)
 
 
 @app.command("import")

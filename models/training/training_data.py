@@ -146,12 +146,16 @@ class BatchSource:
 
     def batch(self, step: int) -> Batch:
         """Pictures and targets of one step."""
-        rows = [
-            self._targets(*self.varied(int(place), (*self._seed, step, number)))
-            for number, place in enumerate(self._sampler.batch(step))
-        ]
+        rows = [self._targets(*shown) for shown in self.shown(step)]
         images, classes, boxes = zip(*rows, strict=True)
         return Batch(np.stack(images), np.stack(classes), np.stack(boxes))
+
+    def shown(self, step: int) -> list[tuple[Image, Boxes, ClassIds]]:
+        """The pictures of one step with their boxes in pixels."""
+        return [
+            self.varied(int(place), (*self._seed, step, number))
+            for number, place in enumerate(self._sampler.batch(step))
+        ]
 
     def varied(self, place: int, seed: tuple[int, ...]) -> tuple[Image, Boxes, ClassIds]:
         """One picture as a step would show it, with its boxes in pixels."""
