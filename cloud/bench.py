@@ -4,7 +4,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +33,7 @@ from models.contract.messages import (
 from models.contract.topics import CellAddress, Channel
 
 CELL = CellAddress("bench", "bench", "bench", "bench")
+RESULT = uuid4()
 TIMEOUT_S = 120.0
 MAX_INFLIGHT = 1_000
 
@@ -139,8 +140,10 @@ def _publishing(broker: BrokerSettings, rows: int) -> Iterator[None]:
             process.join()
 
 
-def publish_results(broker: BrokerSettings, rows: int) -> None:
-    """Send ``rows`` different results of the made-up cell."""
+def publish_results(
+    broker: BrokerSettings, rows: int, per_second: float | None = None, num_cells: int = 1
+) -> None:
+    """Send ``rows`` different results of made-up cells, at a pace or as fast as they go."""
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     client.max_inflight_messages_set(MAX_INFLIGHT)
     if broker.username is not None:
@@ -148,27 +151,58 @@ def publish_results(broker: BrokerSettings, rows: int) -> None:
         client.username_pw_set(broker.username, password)
     client.connect(broker.host, broker.port)
     client.loop_start()
-    boot_id = uuid4()
-    last = None
-    for seq in range(1, rows + 1):
-        payload = _result(boot_id, seq).to_bytes()
-        last = client.publish(CELL.topic(Channel.EVENT), payload, qos=1)
+    sources = [_Source(number) for number in range(num_cells)]
+    last, started = None, time.monotonic()
+    for number in range(rows):
+        topic, payload = sources[number % num_cells].next()
+        last = client.publish(topic, payload, qos=1)
+        if per_second is not None:
+            time.sleep(max(0.0, started + number / per_second - time.monotonic()))
     if last is not None:
         last.wait_for_publish(TIMEOUT_S)
     client.disconnect()
     client.loop_stop()
 
 
-def _result(boot_id: UUID, seq: int) -> Event:
+class _Source:
+    """Results of one cell; all but identity and time is written once, so that sending is cheap."""
+
+    def __init__(self, number: int) -> None:
+        cell = replace(CELL, cell=f"cell{number}") if number else CELL
+        self._boot_id, self._seq = uuid4(), 0
+        self._topic = cell.topic(Channel.EVENT)
+        event = _result(cell, self._boot_id, 1)
+        text = event.to_bytes().decode()
+        for value, mark in (
+            (str(RESULT), "@result"),
+            (event.created_at.isoformat().replace("+00:00", "Z"), "@time"),
+        ):
+            text = text.replace(value, mark)
+        self._text = text.replace('"seq":1,', '"seq":@seq,').replace("serial", "@part")
+
+    def next(self) -> tuple[str, bytes]:
+        self._seq += 1
+        text = self._text
+        for mark, value in (
+            ("@result", str(UUID(int=self._boot_id.int ^ self._seq))),
+            ("@time", datetime.now(UTC).isoformat().replace("+00:00", "Z")),
+            ("@seq", str(self._seq)),
+            ("@part", f"{self._boot_id.hex[:6]}{self._seq}"),
+        ):
+            text = text.replace(mark, value)
+        return self._topic, text.encode()
+
+
+def _result(cell: CellAddress, boot_id: UUID, seq: int) -> Event:
     boxes = tuple(
         DetectionRecord(category="bolt", score=0.9, bbox=(10.0 * place, 20.0, 30.0, 30.0))
         for place in range(6)
     )
     body = Inspection(
-        result_id=uuid4(),
+        result_id=RESULT,
         job_id=uuid4(),
-        trigger_id=f"T{seq}",
-        part_id=f"P{seq}",
+        trigger_id="T1",
+        part_id="serial",
         verdict=Verdict.OK,
         detections=boxes,
         recipe_id="bench",
@@ -176,7 +210,7 @@ def _result(boot_id: UUID, seq: int) -> Event:
         model=ModelRef(release=1, bundle_id="0" * 16, name="bench"),
         processing_ms=12.0,
     )
-    return Event(cell=str(CELL), boot_id=boot_id, seq=seq, created_at=datetime.now(UTC), body=body)
+    return Event(cell=str(cell), boot_id=boot_id, seq=seq, created_at=datetime.now(UTC), body=body)
 
 
 def _wait(done: Callable[[], bool], complaint: str) -> None:
