@@ -1,23 +1,21 @@
 """The agent over HTTP: pictures to judge, probes, metrics.
 
-A picture waits in the inspection's own bounded queue and is judged between the PLC's parts, so
-that HTTP never delays a verdict. ``edge_agent.adapters.http_server`` runs this in a thread.
+A picture waits in a bounded queue and is judged beside the PLC's parts, which go first. ``edge_agent.adapters.http_server`` runs this in a thread.
 """
 
 import asyncio
 import hashlib
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
+from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
@@ -27,15 +25,15 @@ from edge_agent.errors import (
     UnknownNameError,
     UnreadablePictureError,
 )
-from edge_agent.picture_intake import decode
+from edge_agent.picture_intake import check_size, decode
 from edge_agent.ports import CycleOutcome, PictureInspector, PictureRequest
 from edge_agent.records import detection_records
-from models.contract.bundle import ModelRef
-from models.contract.messages import DetectionRecord, Identifier, Reason, Verdict
+from models.contract.idempotency import AnswerBook, KeyReusedError
+from models.contract.inspection_answer import InspectionAnswer, Timings
+from models.contract.messages import Identifier
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "1"
-NUM_REMEMBERED_KEYS = 1_000
 PICTURE_TYPES = ("image/jpeg", "image/png", "application/octet-stream")
 PICTURE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -72,28 +70,6 @@ class HttpLimits:
     timeout_s: float = 5.0
 
 
-class Timings(BaseModel):
-    """Where the time went, in milliseconds."""
-
-    inference_ms: float
-    processing_ms: float = Field(description="From the queue's entrance to the verdict")
-
-
-class InspectionAnswer(BaseModel):
-    """What the station decided about a picture."""
-
-    result_id: UUID
-    part_id: str
-    verdict: Verdict
-    reasons: tuple[Reason, ...]
-    detections: tuple[DetectionRecord, ...]
-    recipe_id: str
-    recipe_version: int
-    view: str
-    model: ModelRef | None
-    timings: Timings
-
-
 class HealthAnswer(BaseModel):
     """State for a probe."""
 
@@ -126,31 +102,6 @@ class _ProblemError(Exception):
         )
 
 
-class AnswerBook:
-    """Answers by idempotency key, so that a repeated request is judged once; event loop only."""
-
-    def __init__(self, size: int = NUM_REMEMBERED_KEYS) -> None:
-        self._size = size
-        self._tasks: OrderedDict[str, tuple[str, asyncio.Task[InspectionAnswer]]] = OrderedDict()
-
-    async def once(
-        self, key: str, fingerprint: str, work: Callable[[], Awaitable[InspectionAnswer]]
-    ) -> InspectionAnswer:
-        """The answer to this key: the one that is there or on its way, else that of ``work``.
-
-        A failure is not remembered: the caller is meant to try again.
-        """
-        known = self._tasks.get(key)
-        if known is not None and known[0] != fingerprint:
-            raise _ProblemError(422, "Idempotency-Key was used for another request")
-        if known is None or _has_failed(known[1]):
-            task = asyncio.ensure_future(work())
-            self._tasks[key] = known = (fingerprint, task)
-            while len(self._tasks) > self._size:
-                self._tasks.popitem(last=False)
-        return await asyncio.shield(known[1])
-
-
 def make_app(
     inspector: PictureInspector,
     registry: CollectorRegistry,
@@ -172,6 +123,7 @@ def make_app(
 
     @app.post(
         "/v1/inspect",
+        response_model=InspectionAnswer,
         openapi_extra=PICTURE_BODY,
         responses={code: {"model": Problem} for code in (413, 415, 404, 422, 429, 503)},
     )
@@ -181,10 +133,12 @@ def make_app(
         recipe_id: Annotated[Identifier | None, Query()] = None,
         view: Annotated[Identifier | None, Query()] = None,
         idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
-    ) -> InspectionAnswer:
+    ) -> Response:
         """Judge one JPEG or PNG by the selected recipe, or by the one that is named."""
         names = _Names(part_id or f"http-{uuid4().hex[:16]}", recipe_id, view)
-        return await desk.inspect(request, names, idempotency_key)
+        # Bytes, not a model: FastAPI would check and convert it twice more.
+        answer = await desk.inspect(request, names, idempotency_key)
+        return Response(answer, media_type="application/json")
 
     @app.get("/healthz", responses={503: {"model": HealthAnswer}})
     def healthz(response: Response) -> HealthAnswer:
@@ -224,9 +178,9 @@ class _Desk:
         self._inspector = inspector
         self._limits = limits
         self._num_requests = 0
-        self._book = AnswerBook()
+        self._book = AnswerBook[bytes]()
 
-    async def inspect(self, request: Request, names: _Names, key: str | None) -> InspectionAnswer:
+    async def inspect(self, request: Request, names: _Names, key: str | None) -> bytes:
         if self._num_requests >= self._limits.max_requests:
             raise _ProblemError(429, "Too many requests at once", retry=True)
         self._num_requests += 1
@@ -236,20 +190,25 @@ class _Desk:
                 return await self._judge(data, names)
             wanted = repr((names.recipe_id, names.view)).encode()
             fingerprint = hashlib.sha256(data + wanted).hexdigest()
-            return await self._book.once(key, fingerprint, lambda: self._judge(data, names))
+            try:
+                return await self._book.once(key, fingerprint, lambda: self._judge(data, names))
+            except KeyReusedError as error:
+                raise _ProblemError(422, str(error)) from error
         finally:
             self._num_requests -= 1
 
-    async def _judge(self, data: bytes, names: _Names) -> InspectionAnswer:
-        image = await run_in_threadpool(decode, data, max_pixels=self._limits.max_pixels)
-        request = PictureRequest(image, names.part_id, names.recipe_id, names.view)
+    async def _judge(self, data: bytes, names: _Names) -> bytes:
+        limit = self._limits.max_pixels
+        check_size(data, max_pixels=limit)
+        read = partial(decode, data, max_pixels=limit)
+        request = PictureRequest(read, names.part_id, names.recipe_id, names.view)
         future = asyncio.wrap_future(self._inspector.submit(request))
         try:
             outcome = await asyncio.wait_for(future, self._limits.timeout_s)
         except TimeoutError as error:
             text = f"no verdict within {self._limits.timeout_s:g} s"
             raise _ProblemError(503, text, retry=True) from error
-        return _answer(outcome)
+        return _answer(outcome).model_dump_json().encode()
 
     async def _read_picture(self, request: Request) -> bytes:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -295,10 +254,6 @@ def _answer(outcome: CycleOutcome) -> InspectionAnswer:
             processing_ms=round(outcome.timings.processing_ms, 3),
         ),
     )
-
-
-def _has_failed(task: "asyncio.Task[InspectionAnswer]") -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _answer_problems(app: FastAPI) -> None:

@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.judgement import (
+from models.contract.messages import ReasonCode, Verdict
+from models.contract.recipe import ExpectedObject, ForbiddenDefect, NOfM, Recipe, View, Zone
+from models.detector.detections import Detections
+from models.detector.judgement import (
     LabelMap,
     is_sound,
     judge_view,
     unknown_expected,
     unknown_forbidden,
 )
-from models.contract.messages import ReasonCode, Verdict
-from models.contract.recipe import ExpectedObject, ForbiddenDefect, NOfM, Recipe, View, Zone
-from models.detector.detections import Detections
 
 LABELS = LabelMap(("bolt", "scratch"), {"bolt": 0.5, "scratch": 0.5})
 BOLT, SCRATCH = 0, 1

@@ -1,0 +1,184 @@
+"""From what the detector found to a verdict, by the rules of the recipe. No I/O."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+
+from models.contract.messages import Reason, ReasonCode, Verdict
+from models.contract.recipe import ExpectedObject, ForbiddenDefect, Recipe, View, Zone
+from models.detector.detections import Detections
+
+MAX_VIEWS = 64
+"""Views whose rules a label map remembers; a recipe has one to sixteen."""
+Rule = tuple[ReasonCode, int]
+"""Which rule of the view was broken: its kind and its place in the recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One line of a recipe in the model's terms: what a box must be like to count for it."""
+
+    class_id: int | None
+    """None: the model does not know the category, no box counts."""
+    min_score: float
+    zone: Zone | None
+    min_area_px: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    view: View
+    expected: tuple[_Rule, ...]
+    forbidden: tuple[_Rule, ...]
+
+
+class LabelMap:
+    """Names and operating points of the model that looked at the picture.
+
+    Keep one as long as the model: it remembers what the views' rules come to for this model.
+
+    Args:
+        categories: names in class-id order.
+        thresholds: lowest score that counts, by category.
+    """
+
+    def __init__(self, categories: tuple[str, ...], thresholds: Mapping[str, float]) -> None:
+        self.categories = categories
+        self._class_ids = {name: class_id for class_id, name in enumerate(categories)}
+        self._thresholds = thresholds
+        self._rules: dict[int, _Rules] = {}
+
+    def rules_of(self, view: View) -> _Rules:
+        """The view's rules in this model's terms."""
+        known = self._rules.get(id(view))
+        if known is not None and known.view is view:
+            return known
+        if len(self._rules) >= MAX_VIEWS:
+            self._rules.clear()
+        expected = tuple(self._rule(item, 0.0) for item in view.expected)
+        forbidden = tuple(self._rule(item, item.min_area_px) for item in view.forbidden)
+        rules = self._rules[id(view)] = _Rules(view, expected, forbidden)
+        return rules
+
+    def _rule(self, item: ExpectedObject | ForbiddenDefect, min_area_px: float) -> _Rule:
+        # The recipe's limit, else the bundle's; a category without either counts from 0.5.
+        wanted = item.min_score
+        limit = wanted if wanted is not None else self._thresholds.get(item.category, 0.5)
+        # Scores are float32: a limit of 0.9 must not refuse a score that was written as 0.9.
+        limit = float(np.float32(limit))
+        return _Rule(self._class_ids.get(item.category), limit, item.zone, min_area_px)
+
+
+def judge_view(
+    pictures: Sequence[Detections], view: View, recipe: Recipe, label_map: LabelMap
+) -> tuple[Verdict, tuple[Reason, ...]]:
+    """Judge one view of a part.
+
+    A rule counts as broken when it is broken in at least ``n`` of the ``m`` pictures; where there
+    are fewer than ``n`` pictures, when it is broken in all of them.
+
+    Args:
+        pictures: what was found in each picture of the view, at least one.
+        view: what must and may not be there.
+        recipe: names ``n``.
+        label_map: of the model that answered.
+
+    Returns:
+        OK without reasons, or NOT_OK with a reason for each broken rule.
+    """
+    broken: Counter[Rule] = Counter()
+    texts: dict[Rule, Reason] = {}
+    for detections in pictures:
+        for rule, reason in _broken_rules(detections, view, label_map):
+            broken[rule] += 1
+            texts.setdefault(rule, reason)
+    enough = min(recipe.n_of_m.n, len(pictures))
+    reasons = tuple(texts[rule] for rule, times in broken.items() if times >= enough)
+    return (Verdict.NOT_OK if reasons else Verdict.OK), reasons
+
+
+def is_sound(detections: Detections) -> bool:
+    """Whether the model answered with numbers; NaN compares as false and would pass a part."""
+    # A sum is finite when each of its terms is, and takes a third of the time.
+    return isfinite(detections.scores.sum()) and isfinite(detections.boxes.sum())
+
+
+def unknown_expected(recipe: Recipe, categories: Iterable[str]) -> tuple[str, ...]:
+    """Expected categories that the model does not know: every part would be rejected."""
+    known = frozenset(categories)
+    wanted = {item.category for view in recipe.views for item in view.expected}
+    return tuple(sorted(wanted - known))
+
+
+def unknown_forbidden(recipe: Recipe, categories: Iterable[str]) -> tuple[str, ...]:
+    """Forbidden categories that the model cannot see yet: they are not checked."""
+    known = frozenset(categories)
+    wanted = {item.category for view in recipe.views for item in view.forbidden}
+    return tuple(sorted(wanted - known))
+
+
+class _Boxes:
+    """One picture's boxes by class, as plain numbers: a rule asks for a handful of them.
+
+    numpy would take longer to begin with each of some twenty rules than to answer all of them.
+    """
+
+    def __init__(self, detections: Detections) -> None:
+        self._scores: list[float] = detections.scores.tolist()
+        self._boxes: list[list[float]] = detections.boxes.tolist()
+        self._by_class: dict[int, list[int]] = {}
+        for index, class_id in enumerate(detections.class_ids.tolist()):
+            self._by_class.setdefault(class_id, []).append(index)
+
+    def hits(self, rule: _Rule) -> list[int]:
+        """Boxes of the rule's class that score enough and lie in its zone, best first."""
+        if rule.class_id is None:
+            return []
+        found = self._by_class.get(rule.class_id, ())
+        return [i for i in found if self._scores[i] >= rule.min_score and self._fits(i, rule)]
+
+    def _fits(self, index: int, rule: _Rule) -> bool:
+        if rule.zone is None and rule.min_area_px <= 0:
+            return True
+        x1, y1, x2, y2 = self._boxes[index]
+        if rule.zone is not None and not rule.zone.contains((x1 + x2) / 2, (y1 + y2) / 2):
+            return False
+        return (x2 - x1) * (y2 - y1) >= rule.min_area_px
+
+
+def _broken_rules(
+    detections: Detections, view: View, label_map: LabelMap
+) -> Iterable[tuple[Rule, Reason]]:
+    boxes, rules = _Boxes(detections), label_map.rules_of(view)
+    for index, (item, rule) in enumerate(zip(view.expected, rules.expected, strict=True)):
+        found = len(boxes.hits(rule))
+        if found < item.count:
+            yield (ReasonCode.MISSING_OBJECT, index), _missing(item, found)
+    for index, (defect, rule) in enumerate(zip(view.forbidden, rules.forbidden, strict=True)):
+        hits = boxes.hits(rule)
+        if hits:
+            yield (ReasonCode.DEFECT, index), _defect(defect, detections, hits)
+
+
+def _missing(item: ExpectedObject, found: int) -> Reason:
+    return Reason(
+        code=ReasonCode.MISSING_OBJECT,
+        category=item.category,
+        object_name=item.name,
+        text=f"{item.name}: {found} of {item.count} {item.category} found",
+    )
+
+
+def _defect(defect: ForbiddenDefect, detections: Detections, hits: Sequence[int]) -> Reason:
+    best = hits[0]  # boxes come best first
+    x1, y1, x2, y2 = (float(value) for value in detections.boxes[best])
+    more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
+    return Reason(
+        code=ReasonCode.DEFECT,
+        category=defect.category,
+        text=f"{defect.category} ({detections.scores[best]:.2f}) at x {(x1 + x2) / 2:.0f} "
+        f"y {(y1 + y2) / 2:.0f}{more}",
+    )
