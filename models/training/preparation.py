@@ -126,7 +126,7 @@ def default_settings(init: str) -> FitSettings:
         return FitSettings(backbone_rate_ratio=1.0, train_backbone_norms=True)
     # Down to stride 4 the maps are large and what they show is general: leaving them alone
     # saves a fifth of each step.
-    return FitSettings(frozen_below="block_3")
+    return FitSettings(learning_rate=2e-3, frozen_below="block_3")
 
 
 def chosen_settings(request: FitRequest, from_data: Mapping[str, Any]) -> FitSettings:

@@ -19,9 +19,9 @@ from cloud.dashboard.line_view import (
     yield_ratio,
 )
 from cloud.dashboard.links import part_url, safe_target
-from cloud.shifts import shift_start
 from cloud.dashboard.training_view import progress_of, stages_of
 from cloud.db.tables import Cell, Result, RunState, TrainingRun
+from cloud.shifts import shift_start
 from models.contract.messages import Verdict
 
 NOW = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)

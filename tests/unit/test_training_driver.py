@@ -12,7 +12,6 @@ from models.detector.anchors import anchor_boxes
 from models.detector.boxes import encode_boxes
 from models.detector.spec import DetectorSpec
 from models.training.auto_setup import Wishes, choose_levels, choose_setup
-from models.training.dataset_formats import LabelSet
 from models.training.errors import InputError
 from models.training.fit import choose_rows, open_run
 from models.training.fit_settings import OUTCOME_NAME, FitOutcome, FitSettings, RunState
@@ -20,7 +19,6 @@ from models.training.java import find_java, java_major
 from models.training.preparation import FitRequest, chosen_settings
 from models.training.snapshot_io import IndexRow
 from models.training.spark_errors import is_lost_worker, one_line
-from models.training.spark_pipeline import ImportSource, place_rows
 from models.training.spark_session import local_slots
 from models.training.validation import decode_answers
 
@@ -32,54 +30,6 @@ SPEC = DetectorSpec(
     levels=(8, 16),
     anchors=(((16, 16), (24, 12)), ((32, 32),)),
 )
-
-
-def checked(place: int, **changes: object) -> dict[str, Any]:
-    row = {
-        "place": place,
-        "source_place": 0,
-        "image_id": f"{place:064x}",
-        "file_name": f"{place}.png",
-        "part_id": f"P{place}",
-        "problem": "",
-        "notes": [],
-    }
-    return row | changes
-
-
-def source(split: str = "auto") -> ImportSource:
-    return ImportSource(LabelSet((), ()), "images", split)
-
-
-def test_duplicates_and_broken_pictures_are_left_out_and_listed() -> None:
-    rows = [
-        checked(0, notes=["box: no area"]),
-        checked(1, image_id=f"{0:064x}"),
-        checked(2, problem="broken picture"),
-    ]
-    placed, refused = place_rows(rows, [source()])
-    assert list(placed) == [0]
-    assert [entry.reason for entry in refused] == [
-        "box: no area",
-        "duplicate picture",
-        "broken picture",
-    ]
-
-
-def test_pictures_of_one_part_stay_together_in_every_import() -> None:
-    rows = [checked(place, part_id=f"P{place // 3}") for place in range(90)]
-    placed, _ = place_rows(rows, [source()])
-    again, _ = place_rows(reversed(rows), [source()])
-    assert {place: entry.split for place, entry in placed.items()} == {
-        place: entry.split for place, entry in again.items()
-    }
-    for part in range(30):
-        assert len({placed[3 * part + view].split for view in range(3)}) == 1
-
-
-def test_label_file_may_be_given_to_one_split() -> None:
-    placed, _ = place_rows([checked(place) for place in range(20)], [source("val")])
-    assert {entry.split for entry in placed.values()} == {Split.VAL}
 
 
 def index_row(number: int, split: Split) -> IndexRow:
@@ -177,7 +127,7 @@ def test_input_has_the_shape_of_the_pictures_and_room_for_small_boxes() -> None:
         for size in (60.0, 80.0, 100.0)
     ]
     spec = choose_setup(rows, ["bolt"], Wishes()).spec
-    assert (spec.input_width, spec.input_height) == (448, 352)
+    assert (spec.input_width, spec.input_height) == (576, 480)
     assert choose_setup(rows, ["bolt"], Wishes(320, 256)).spec.input_width == 320
 
 
