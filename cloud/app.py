@@ -16,10 +16,12 @@ from cloud.api.context import Context
 from cloud.api.guard import ADDRESS_FACTOR, Guard
 from cloud.api.tuf import mount_repository
 from cloud.auth import Accounts
+from cloud.backups import BackupDesk
 from cloud.contradictions import Contradictions
 from cloud.db.migration import check_current
 from cloud.db.session import Database
 from cloud.db.tables import User
+from cloud.dead_letters import DeadLetters
 from cloud.errors import ConfigurationError
 from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
@@ -57,6 +59,8 @@ def build_context(settings: Settings) -> Context:
         contradictions=Contradictions(database, learning.publish),
         thumbnails=Thumbnails(images),
         proposals=Proposals(database),
+        backups=BackupDesk(settings, database),
+        dead_letters=DeadLetters(database, images),
     )
 
 

@@ -143,6 +143,13 @@ class ReviewSettings(Section):
     """Boxes of two reviewers that overlap less are not the same box."""
 
 
+class BackupSettings(Section):
+    """Where the backups go that are asked for on the page Admin."""
+
+    dir: Path = Path("var/backups")
+    """Holds keys too: a disk of its own, that only the server can read."""
+
+
 class RetrainingSettings(Section):
     """When and how a new model is trained."""
 
@@ -231,6 +238,7 @@ class Settings(BaseSettings):
     retraining: RetrainingSettings = RetrainingSettings()
     gates: GateSettings = GateSettings()
     rollout: RolloutSettings = RolloutSettings()
+    backup: BackupSettings = BackupSettings()
 
     @model_validator(mode="after")
     def _open_only_on_loopback(self) -> Self:

@@ -7,9 +7,11 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from cloud.auth import COOKIE, Accounts, Identity
+from cloud.backups import BackupDesk
 from cloud.contradictions import Contradictions
 from cloud.db.session import Database
 from cloud.db.tables import Role
+from cloud.dead_letters import DeadLetters
 from cloud.errors import NotAllowedError
 from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
@@ -37,6 +39,8 @@ class Context:
     contradictions: Contradictions
     thumbnails: Thumbnails
     proposals: Proposals
+    backups: BackupDesk
+    dead_letters: DeadLetters
 
 
 def get_context(request: Request) -> Context:

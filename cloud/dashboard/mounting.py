@@ -5,10 +5,25 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from cloud.api.context import Context
-from cloud.dashboard import fleet, line, login, models, part, quality, review, trace, training
+from cloud.dashboard import (
+    admin,
+    dead_letters,
+    fleet,
+    line,
+    login,
+    models,
+    part,
+    quality,
+    review,
+    trace,
+    training,
+)
 from cloud.dashboard.elements import STATIC
 from cloud.dashboard.frame import STATIC_URL, Frame
 
+PAGES = (
+    login, line, quality, trace, part, review, models, training, fleet, dead_letters, admin,
+)  # fmt: skip
 RECONNECT_S = 10.0
 YEAR_S = 365 * 24 * 3600
 
@@ -18,15 +33,8 @@ def install(app: FastAPI, context: Context) -> None:
     frame = Frame(context)
     # File names carry a hash of their content.
     nicegui_app.add_static_files(STATIC_URL, STATIC, max_cache_age=YEAR_S)
-    login.install(frame)
-    line.install(frame)
-    quality.install(frame)
-    trace.install(frame)
-    part.install(frame)
-    review.install(frame)
-    models.install(frame)
-    training.install(frame)
-    fleet.install(frame)
+    for page in PAGES:
+        page.install(frame)
     ui.run_with(
         app,
         title="Sightline",

@@ -1,6 +1,7 @@
 """Small pieces that pages are put together from."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from nicegui import ui
 from nicegui.element import Element
@@ -54,6 +55,23 @@ def button(
     with element:
         ui.label(words)
     return element
+
+
+@contextmanager
+def table(heads: Sequence[str], *, right: Container[str] = ()) -> Iterator[None]:
+    """A table; its rows are the context's content.
+
+    Args:
+        heads: Names of the columns.
+        right: Columns of figures.
+    """
+    with ui.element("table").classes("sl-table sl-table--roomy"):
+        with ui.element("thead"), ui.element("tr"):
+            for head in heads:
+                with ui.element("th").classes("sl-right" if head in right else ""):
+                    ui.label(head)
+        with ui.element("tbody"):
+            yield
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:

@@ -161,3 +161,13 @@ def milliseconds(moment: datetime) -> float:
 def count_text(number: int) -> str:
     """A count with a thin space between thousands."""
     return f"{number:,}".replace(",", "\u202f")
+
+
+def bytes_text(number: int) -> str:
+    """A size in the unit that keeps it short."""
+    size = float(number)
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
