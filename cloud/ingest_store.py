@@ -120,7 +120,13 @@ class IngestStore:
             if row["sha256"] in new:
                 new.discard(row["sha256"])  # sent twice in one batch it still is one picture
                 status = row["status"].value
-                facts = PictureFacts(row["cell"], row["created_at"], row["hard_reasons"], status)
+                facts = PictureFacts(
+                    row["cell"],
+                    row["created_at"],
+                    row["hard_reasons"],
+                    status,
+                    num_bytes=row["num_bytes"],
+                )
                 tallies.update(of_picture(facts))
         keep_likenesses(session, looks)
         add_tallies(session, tallies)

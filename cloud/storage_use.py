@@ -1,14 +1,17 @@
 """What takes up room: pictures by kind, the database, and what is left on the disk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import func, select, text
 
 from cloud.db.session import Database
-from cloud.db.tables import DeadLetter, Image, ReviewStatus
+from cloud.db.tables import DeadLetter, ReviewStatus
 from cloud.image_store import ImageStore
+from cloud.statistics import Window
+from cloud.tallies import TallyKind
+from cloud.tally_queries import Sums, sum_tallies
 
 MAX_COUNTED = 100_000
 
@@ -35,18 +38,14 @@ class StorageUse:
 
 
 def read_storage_use(database: Database, images: ImageStore) -> StorageUse:
-    """Count it; reads every picture's row, so ask for it seldom.
+    """Sum it up.
 
     Raises:
         UnavailableError: the database cannot be read.
     """
-    by_status = select(Image.status, func.count(), func.sum(Image.num_bytes)).group_by(Image.status)
     some = select(DeadLetter.id).limit(MAX_COUNTED).subquery()
     with database.read() as session:
-        pictures = [
-            PictureUse(status, int(count), int(num_bytes or 0))
-            for status, count, num_bytes in session.execute(by_status)
-        ]
+        sums = sum_tallies(session, Window(), [TallyKind.REVIEW, TallyKind.BYTES])
         letters = session.scalar(select(func.count()).select_from(some)) or 0
         if database.is_sqlite:
             path = Path(str(database.url.database))
@@ -57,8 +56,14 @@ def read_storage_use(database: Database, images: ImageStore) -> StorageUse:
             size = session.scalar(text("SELECT pg_database_size(current_database())"))
             database_bytes = int(size or 0)
     return StorageUse(
-        pictures=sorted(pictures, key=lambda use: -use.num_bytes),
+        pictures=sorted(_pictures(sums), key=lambda use: -use.num_bytes),
         database_bytes=database_bytes,
         free_bytes=images.free_bytes() if images.is_local else None,
         dead_letters=letters,
     )
+
+
+def _pictures(sums: Sums) -> Iterator[PictureUse]:
+    for status in ReviewStatus:
+        if count := sums[TallyKind.REVIEW, status, ""]:
+            yield PictureUse(status, count, sums[TallyKind.BYTES, status, ""])

@@ -42,6 +42,8 @@ class TallyKind(StrEnum):
     """Pictures; name: the review status."""
     LOOK = "look"
     """Labelled pictures of which the rates are made; name: `Look`, detail: bad or good."""
+    BYTES = "bytes"
+    """What pictures take up; name: the review status."""
 
 
 class Look(StrEnum):
@@ -68,6 +70,7 @@ class TallyKey(NamedTuple):
 
 
 Tallies = Counter[TallyKey]
+"""How often, or how much."""
 
 
 def quarter_of(moment: datetime) -> int:
@@ -108,6 +111,7 @@ class PictureFacts:
         status: How its review stands.
         is_bad: Whether the label in force shows a defect; None while it is not labelled.
         verdict: What the station said; None while its record has not arrived.
+        num_bytes: How large it is.
     """
 
     cell: str
@@ -116,24 +120,20 @@ class PictureFacts:
     status: str
     is_bad: bool | None = None
     verdict: Verdict | None = None
+    num_bytes: int = 0
 
 
-def of_picture(picture: PictureFacts) -> Iterator[TallyKey]:
+def of_picture(picture: PictureFacts) -> Tallies:
     """What one picture counts as, as its review stands."""
-    start_s = quarter_of(picture.created_at)
-    for reason in picture.hard_reasons:
-        yield TallyKey("hard", picture.cell, start_s, "", str(reason))
-    yield from of_review(picture)
-
-
-def of_review(picture: PictureFacts) -> Iterator[TallyKey]:
-    """The part of `of_picture` that a reviewer changes."""
-    start_s = quarter_of(picture.created_at)
-    yield TallyKey("review", picture.cell, start_s, "", str(picture.status))
+    cell, start_s = picture.cell, quarter_of(picture.created_at)
+    found = Tallies(TallyKey("hard", cell, start_s, "", str(name)) for name in picture.hard_reasons)
+    found[TallyKey("review", cell, start_s, "", str(picture.status))] = 1
+    found[TallyKey("bytes", cell, start_s, "", str(picture.status))] = picture.num_bytes
     look = look_of(picture.verdict, picture.hard_reasons)
     if look is not None and picture.is_bad is not None:
         detail = BAD if picture.is_bad else GOOD
-        yield TallyKey("look", picture.cell, start_s, "", look.value, detail)
+        found[TallyKey("look", cell, start_s, "", look.value, detail)] = 1
+    return found
 
 
 def look_of(verdict: Verdict | None, hard_reasons: Iterable[str]) -> Look | None:

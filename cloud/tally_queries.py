@@ -25,7 +25,7 @@ from cloud.tally_store import review_facts
 Sums = Counter[tuple[str, str, str]]
 """How often, by kind, name and detail."""
 _OF_RESULTS = frozenset({TallyKind.VERDICT, TallyKind.PART, TallyKind.FIRST})
-_OF_PICTURES = frozenset({TallyKind.HARD, TallyKind.REVIEW, TallyKind.LOOK})
+_OF_PICTURES = frozenset({TallyKind.HARD, TallyKind.REVIEW, TallyKind.LOOK, TallyKind.BYTES})
 _WITH_RECIPE = _OF_RESULTS | {TallyKind.CAUSE}
 
 
@@ -201,8 +201,7 @@ def _truths(session: Session, window: Window) -> Iterator[tuple[TallyKey, int]]:
 
 def _pictures(session: Session, window: Window) -> Iterator[tuple[TallyKey, int]]:
     for image in session.scalars(select(Image).where(*conditions(window, Image))):
-        for key in of_picture(review_facts(session, image)):
-            yield key, 1
+        yield from of_picture(review_facts(session, image)).items()
 
 
 def _moments(

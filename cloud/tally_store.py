@@ -53,11 +53,11 @@ def counted_review(session: Session, image: Image) -> Iterator[None]:
     Everything that changes `Image.status`, `Image.revision` or `Image.hard_reasons` does so
     inside, in the same transaction.
     """
-    before = Tallies(of_picture(review_facts(session, image)))
+    before = of_picture(review_facts(session, image))
     yield
     image.value = value_of(image.hard_reasons)
     session.flush()
-    after = Tallies(of_picture(review_facts(session, image)))
+    after = of_picture(review_facts(session, image))
     after.subtract(before)
     add_tallies(session, after)
 
@@ -74,7 +74,13 @@ def review_facts(session: Session, image: Image) -> PictureFacts:
         known = set(session.scalars(defects))
         is_bad = label is not None and any(box["category"] in known for box in label.boxes)
     return PictureFacts(
-        image.cell, image.created_at, image.hard_reasons, image.status.value, is_bad, verdict
+        image.cell,
+        image.created_at,
+        image.hard_reasons,
+        image.status.value,
+        is_bad,
+        verdict,
+        image.num_bytes,
     )
 
 

@@ -44,7 +44,7 @@ SELECT cell, boot_id, count(*), max(seq) FROM (
 ) AS records GROUP BY cell, boot_id"""
 _TALLY = """
 INSERT INTO tallies (span_s, kind, cell, start_s, recipe_id, name, detail, n)
-SELECT 900, '{kind}', {table}.cell, {quarter}, {recipe}, {name}, {detail}, count(*)
+SELECT 900, '{kind}', {table}.cell, {quarter}, {recipe}, {name}, {detail}, {amount}
 FROM {source} {where} GROUP BY 3, 4, 5, 6, 7"""
 _LONGER = """
 INSERT INTO tallies (span_s, kind, cell, start_s, recipe_id, name, detail, n)
@@ -57,13 +57,18 @@ _IS_BAD = """EXISTS (
 
 def recount(connection: Connection) -> None:
     """Count everything again; nothing may be written meanwhile."""
+    false, true = ("0", "1") if connection.dialect.name == "sqlite" else ("false", "true")
+    connection.exec_driver_sql(f"UPDATE results SET is_first = {false} WHERE is_first")  # noqa: S608
+    connection.exec_driver_sql(_FIRSTS.format(true=true))
+    recount_tallies(connection)
+
+
+def recount_tallies(connection: Connection) -> None:
+    """The same where it is known which results are the first of their parts."""
     words = _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL
     for table in ("tallies", "boot_counts", "hard_marks"):
         connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608 - names of ours
-    false, true = ("0", "1") if words is _SQLITE else ("false", "true")
-    connection.exec_driver_sql(f"UPDATE results SET is_first = {false} WHERE is_first")  # noqa: S608
     for statement in (
-        _FIRSTS.format(true=true),
         _MARKS.format(texts=words["texts"].format(json="results.hard_reasons")),
         _BOOTS,
         *_tallies(words),
@@ -82,6 +87,7 @@ def _tallies(words: dict[str, str]) -> list[str]:
         plain = {
             "recipe": "results.recipe_id" if table in {"results", "findings"} else "''",
             "detail": "''",
+            "amount": "count(*)",
             "source": table,
             "where": "",
         }
@@ -114,6 +120,7 @@ def _tallies(words: dict[str, str]) -> list[str]:
         tally("truth", "truths.actual", table="truths", detail="coalesce(truths.said, '')"),
         tally("hard", "item.value", table="images", source=f"images, {reasons}"),
         tally("review", "images.status", table="images"),
+        tally("bytes", "images.status", table="images", amount="sum(images.num_bytes)"),
         tally(
             "look", "CASE results.verdict WHEN 'ok' THEN 'audit' ELSE 'reject' END",
             table="images", source=labelled,

@@ -121,7 +121,7 @@ def _as_set(rows: object) -> set[str]:
 def test_counters_equal_a_recount_after_repeated_and_reordered_deliveries(
     database: Database, store: IngestStore
 ) -> None:
-    records: list[Arrival] = list(a_shift(seed=3, count=240))
+    records: list[Arrival] = list(a_shift(seed=3, count=130))
     deliveries = records * 3
     random.Random(5).shuffle(deliveries)  # noqa: S311 - a seed, not a secret
     for start in range(0, len(deliveries), 50):
@@ -131,17 +131,16 @@ def test_counters_equal_a_recount_after_repeated_and_reordered_deliveries(
         recount(session.connection())
     assert counted == without_zeros(counters(database))
     with database.read() as session:
-        assert sum(boot.num_records for boot in read_record_counts(session)) == 240
+        assert sum(boot.num_records for boot in read_record_counts(session)) == 130
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 def test_figures_of_any_window_equal_counting_its_records(
-    database: Database, store: IngestStore, seed: int
+    database: Database, store: IngestStore
 ) -> None:
-    records = a_shift(seed=9, count=200)
+    records = a_shift(seed=9, count=150)
     store.write(list(records))
-    dice = random.Random(seed)  # noqa: S311 - a seed, not a secret
-    for _ in range(12):
+    dice = random.Random(2)  # noqa: S311 - a seed, not a secret
+    for _ in range(6):
         since = START + timedelta(minutes=dice.uniform(-100, 1500))
         until = since + timedelta(minutes=dice.choice([3, 50, 700, 5000]))
         cell = dice.choice([None, *CELLS])
@@ -187,7 +186,7 @@ def test_an_earlier_result_that_arrives_late_takes_the_place_of_the_first(
 def test_every_filter_finds_what_looking_through_finds_page_by_page(
     database: Database, store: IngestStore
 ) -> None:
-    records = a_shift(seed=4, count=260)
+    records = a_shift(seed=4, count=120)
     store.write(list(records))
     bodies = [
         (arrival.key.cell, arrival.event.created_at, arrival.event.body)
