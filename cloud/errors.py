@@ -62,6 +62,14 @@ class InvalidError(RequestError):
     title = "Invalid"
 
 
+class UnsupportedError(RequestError):
+    """The body is of a kind that is not read here."""
+
+    status = 415
+    slug = "unsupported-media-type"
+    title = "Unsupported media type"
+
+
 class BusyError(RequestError):
     """Too many requests; try again later."""
 

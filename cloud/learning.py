@@ -9,12 +9,14 @@ from apscheduler.triggers.cron import CronTrigger
 
 from cloud.agreement import SecondReview
 from cloud.broker import BrokerLink
+from cloud.central_inspection import CentralInspection, InspectionLimits
 from cloud.dataset import Datasets
 from cloud.db.session import Database
 from cloud.desired import DesiredPublisher
 from cloud.errors import CloudError, ConfigurationError
 from cloud.fleet import Fleet
 from cloud.image_store import ImageStore
+from cloud.inspection_desk import InspectionDesk
 from cloud.labeling import Labeling
 from cloud.policy import RetrainingTrigger
 from cloud.registry import Registry
@@ -39,6 +41,7 @@ class LearningServices:
         repository: The signed repository behind the registry.
         fleet: Rollouts, pins, rollbacks.
         retraining: Runs and the policy.
+        inspections: Judges pictures that robots send here.
     """
 
     def __init__(self, settings: Settings, database: Database, images: ImageStore) -> None:
@@ -80,6 +83,20 @@ class LearningServices:
             driver=self._driver,
             settings=settings.retraining,
         )
+        inspection = settings.inspection
+        self.inspections = InspectionDesk(
+            CentralInspection(
+                self.registry.current,
+                recipes_dir=inspection.recipes_dir,
+                limits=InspectionLimits(
+                    inspection.workers,
+                    inspection.queue,
+                    inspection.max_pixels,
+                    inspection.timeout_s,
+                ),
+            ),
+            max_requests=inspection.workers + inspection.queue,
+        )
         rollout = settings.rollout
         self._controller = RolloutController(
             database,
@@ -115,6 +132,7 @@ class LearningServices:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
         self._driver.stop()
+        self.inspections.inspection.stop()
         self._link.stop()
 
     @property

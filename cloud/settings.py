@@ -150,6 +150,43 @@ class BackupSettings(Section):
     """Holds keys too: a disk of its own, that only the server can read."""
 
 
+class InspectionSettings(Section):
+    """``POST /v1/inspect``: pictures that robots send to the server."""
+
+    workers: int = Field(default=1, ge=1, le=64)
+    """Pictures that are judged at once."""
+    queue: int = Field(default=16, ge=0, le=10_000)
+    """More may wait; the next one is answered with 429."""
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    timeout_s: float = Field(default=5.0, gt=0, le=300)
+    recipes_dir: Path | None = None
+    """Holds ``*.toml`` recipes to judge by; without one, any defect rejects."""
+
+
+class RetentionSettings(Section):
+    """After how many days each kind is dropped; 0: never. Figures stay, the audit log always."""
+
+    results_days: int = Field(default=0, ge=0)
+    """Results with their causes, and what was found downstream."""
+    pending_days: int = Field(default=0, ge=0)
+    """Pictures that nobody has labelled."""
+    audit_days: int = Field(default=0, ge=0)
+    """Of these, those that were kept by chance alone."""
+    rejected_days: int = Field(default=0, ge=0)
+    """Pictures that a reviewer threw away."""
+    labelled_days: int = Field(default=0, ge=0)
+    """Labelled pictures; what went into a snapshot stays in it."""
+    station_events_days: int = Field(default=0, ge=0)
+    dead_letters_days: int = Field(default=90, ge=0)
+    hour: int = Field(default=2, ge=0, le=23)
+    """When the serving process applies it, every day, UTC."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything is ever dropped."""
+        return any(value for name, value in self if name.endswith("_days"))
+
+
 class RetrainingSettings(Section):
     """When and how a new model is trained."""
 
@@ -235,10 +272,12 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     tuf: TufSettings = TufSettings()
     review: ReviewSettings = ReviewSettings()
+    inspection: InspectionSettings = InspectionSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     gates: GateSettings = GateSettings()
     rollout: RolloutSettings = RolloutSettings()
     backup: BackupSettings = BackupSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @model_validator(mode="after")
     def _open_only_on_loopback(self) -> Self:

@@ -14,6 +14,13 @@ from cloud.errors import RequestError, StorageFullError, UnavailableError
 LOGGER = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:sightline:problem:"
+RETRY_AFTER_S = "1"
+HEADERS: dict[int, dict[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": RETRY_AFTER_S},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER_S},
+}
+"""What an answer of a status tells besides."""
 
 
 class Problem(BaseModel):
@@ -34,9 +41,8 @@ def problem(
     body = Problem(
         type=f"{TYPE_PREFIX}{slug}", title=title, status=status, detail=detail, errors=errors or []
     )
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
     return JSONResponse(
-        body.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=headers
+        body.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=HEADERS.get(status)
     )
 
 
