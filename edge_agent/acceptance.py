@@ -24,11 +24,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--num-threads", type=int, default=1)
+    parser.add_argument("--num-requests", type=int, default=1)
     parser.add_argument("--precision", default="f32")
     parser.add_argument("--cache", type=Path)
     options = parser.parse_args()
     os.nice(NICENESS)
-    loading = Loading(options.num_threads, options.cache, options.precision)
+    loading = Loading(options.num_threads, options.cache, options.precision, options.num_requests)
     try:
         model = load_model(options.bundle, loading=loading)
         _say(event=COMPILED)

@@ -11,7 +11,6 @@ from edge_agent.mailbox import (
     CloudRecipe,
     Mailbox,
     SwapRequest,
-    Wake,
 )
 from edge_agent.picture_queue import PictureQueue
 from edge_agent.ports import Clock, CycleOutcome, Health, LoadedModel, PictureRequest
@@ -139,11 +138,10 @@ class InspectionAccess:
         recipe = self._book.get(name)
         if recipe is None:
             raise UnknownNameError(f"there is no recipe {name!r}")
-        if request.view is not None and recipe.view(request.view) is None:
+        view = recipe.view(request.view or recipe.views[0].name)
+        if view is None:
             raise UnknownNameError(f"recipe {name} has no view {request.view!r}")
-        done = self._pictures.put(request, arrived_ns=self._clock.monotonic_ns())
-        self._mailbox.post(Wake())
-        return done
+        return self._pictures.put(request, recipe, view, arrived_ns=self._clock.monotonic_ns())
 
     def health(self) -> Health:
         """State for probes; never blocks."""

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from uuid import uuid4
 
+import cv2
+
 from edge_agent.adapters.cameras import make_camera
 from edge_agent.adapters.detector import load_model
 from edge_agent.adapters.http_api import HttpLimits, make_app
@@ -120,6 +122,8 @@ class Agent:
             False when a thread that a part needs died or hangs: somebody must start us again.
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        # OpenCV would share out each small step over all cores, the model's among them.
+        cv2.setNumThreads(1)
         manager = ServiceManager.from_environment()
         with ExitStack() as running:
             running.callback(self._outbox.close)
@@ -152,7 +156,8 @@ class Agent:
     def is_live(self) -> bool:
         """Whether every loop that a part needs goes round."""
         silent_ns = self._clock.monotonic_ns() - self._core.access.snapshot.seen_ns
-        is_hanging = self._core.vision.busy_s() > self._settings.station.hang_s
+        busy_s = max(self._core.vision.busy_s(), self._core.desk.busy_s())
+        is_hanging = busy_s > self._settings.station.hang_s
         return self._core.is_alive and silent_ns < STILL_S * NS_PER_S and not is_hanging
 
     def _start(self, running: ExitStack) -> None:
@@ -239,7 +244,9 @@ class Agent:
             folder = store.find(ref.bundle_id)
             if folder is None:
                 return None
-            return load_model(folder, ref, loading=loading_of(settings, num_threads=1))
+            return load_model(
+                folder, ref, loading=loading_of(settings, num_threads=1, num_requests=1)
+            )
 
         return MirrorWatch(
             load=load,

@@ -13,7 +13,7 @@ from edge_agent.inspection import Inspection, Timing, Wiring
 from edge_agent.journal import VerdictJournal
 from edge_agent.journal_file import JournalFile
 from edge_agent.judgement import unknown_expected
-from edge_agent.mailbox import Mailbox, StorageChanged, Wake
+from edge_agent.mailbox import FaultSeen, Mailbox, StorageChanged, Wake
 from edge_agent.model_slot import ModelSlot
 from edge_agent.picture_desk import PictureDesk
 from edge_agent.picture_queue import PictureQueue
@@ -56,6 +56,7 @@ class Core:
     inspection: Inspection
     mailbox: Mailbox
     right_of_way: RightOfWay
+    desk: PictureDesk
 
     def start(self) -> None:
         """Record what an earlier process left behind, then start to inspect.
@@ -66,10 +67,12 @@ class Core:
         self.recorder.start()
         self.vision.start()
         self.inspection.start()
+        self.desk.start()
 
     def stop(self) -> None:
         """Finish the running part, say ``stopped``, record everything, close the camera."""
         self.inspection.stop()
+        self.desk.stop()
         self.vision.stop()
         self.recorder.stop()
         self.journal.close()
@@ -151,16 +154,6 @@ def assemble(settings: Settings, world: World) -> Core:
         access=access,
         slot=slot,
         right_of_way=right_of_way,
-        desk=PictureDesk(
-            pictures=pictures,
-            book=world.book,
-            slot=slot,
-            vision=vision,
-            recorder=recorder,
-            journal=journal,
-            telemetry=world.telemetry,
-            clock=clock,
-        ),
         repairs=Repairs(
             station=station,
             controls=controls,
@@ -171,7 +164,20 @@ def assemble(settings: Settings, world: World) -> Core:
         telemetry=world.telemetry,
     )
     inspection = Inspection(wiring, Timing(settings.camera.grab_timeout_s, timing.hold_result_s))
-    return Core(station, access, link, vision, recorder, journal, inspection, mailbox, right_of_way)
+    desk = PictureDesk(
+        pictures=pictures,
+        current=lambda: access.snapshot.model,
+        recorder=recorder,
+        journal=journal,
+        telemetry=world.telemetry,
+        clock=clock,
+        right_of_way=right_of_way,
+        num_threads=settings.http.num_parallel if settings.http.enabled else 0,
+        on_fault=lambda fault: mailbox.post(FaultSeen(fault)),
+    )
+    return Core(
+        station, access, link, vision, recorder, journal, inspection, mailbox, right_of_way, desk
+    )
 
 
 def _recall_answers(station: Station, journal: VerdictJournal, clock: Clock) -> None:

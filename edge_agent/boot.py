@@ -31,9 +31,13 @@ def open_store(settings: Settings) -> ModelStore:
         ) from error
 
 
-def loading_of(settings: Settings, *, num_threads: int | None = None) -> Loading:
-    """How models are compiled here."""
+def loading_of(
+    settings: Settings, *, num_threads: int | None = None, num_requests: int | None = None
+) -> Loading:
+    """How models are compiled here: for the line's parts, and pictures over HTTP beside them."""
+    http = settings.http
     return Loading(
+        num_requests=num_requests or 1 + (http.num_parallel if http.enabled else 0),
         num_threads=num_threads or settings.model.num_threads,
         cache_dir=settings.model.cache,
         precision=settings.model.precision,

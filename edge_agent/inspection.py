@@ -24,9 +24,9 @@ from edge_agent.mailbox import (
     CloudRecipe,
     CycleDone,
     Event,
+    FaultSeen,
     LinkChanged,
     Mailbox,
-    PictureDone,
     PictureTaken,
     PlcMessage,
     Probed,
@@ -38,7 +38,6 @@ from edge_agent.mailbox import (
 )
 from edge_agent.model_slot import ModelSlot
 from edge_agent.outcomes import outcome_of
-from edge_agent.picture_desk import PictureDesk
 from edge_agent.ports import Clock, PlcLink
 from edge_agent.recorder import Recorder
 from edge_agent.repairs import Repairs
@@ -87,7 +86,6 @@ class Wiring:
     announcer: Announcer
     access: InspectionAccess
     slot: ModelSlot
-    desk: PictureDesk
     right_of_way: RightOfWay
     repairs: Repairs
     telemetry: Telemetry
@@ -142,7 +140,6 @@ class Inspection:
                 self._handle(event)
             self._keep_time()
             self._between_events()
-        self._w.desk.close()
         self._w.slot.close()
         while (left := self._w.mailbox.take(0)) is not None:
             if isinstance(left, SwapRequest):
@@ -157,9 +154,7 @@ class Inspection:
                 self._on_picture_taken(event.acquisition_id)
             case CycleDone():
                 self._on_cycle_done(event)
-            case PictureDone():
-                self._w.vision.finished_one()
-                self._w.desk.finish(event)
+            case FaultSeen():
                 self._w.repairs.take_in(event.fault)
             case Recovered() | Probed() | Rehearsed():
                 self._w.vision.finished_one()
@@ -212,8 +207,6 @@ class Inspection:
             w.slot.swap_if_asked()
             w.controls.change_recipe_if_due()
             w.repairs.try_recipe()
-            if w.mailbox.is_empty() and not self._is_stopping:
-                w.desk.start_next(station.recipe)
         station.hold("recorder", on=not w.recorder.has_room)
         station.hold("model", on=w.slot.active is None)
         if w.mailbox.is_empty():

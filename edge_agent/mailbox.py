@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge_agent.cycle import CycleReport
 from edge_agent.errors import StationFault
-from edge_agent.ports import CycleOutcome, LoadedModel, PictureRequest
+from edge_agent.ports import LoadedModel
 from models.contract.messages import Alarm, Command, DesiredRecipe
 from models.contract.recipe import Recipe
 from models.contract.topics import Channel
@@ -48,12 +48,10 @@ class CycleDone:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PictureDone:
-    """The vision thread finished a picture that came over HTTP, or could not."""
+class FaultSeen:
+    """Somebody else who uses the model found it unusable."""
 
-    job: "PictureJob"
-    report: CycleReport | None
-    fault: StationFault | None = None
+    fault: StationFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +83,6 @@ class SwapRequest:
 
     model: LoadedModel
     done: "Future[LoadedModel | None]"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PictureJob:
-    """A picture over HTTP, and who waits for it."""
-
-    request: PictureRequest
-    arrived_ns: int
-    done: "Future[CycleOutcome]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +121,7 @@ Event = (
     | LinkChanged
     | PictureTaken
     | CycleDone
-    | PictureDone
+    | FaultSeen
     | Recovered
     | Probed
     | Rehearsed

@@ -16,7 +16,7 @@ import contextlib
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -118,6 +118,24 @@ class SqliteOutbox:
         seq = self._with_reserve(lambda: self._append_record(body, created_at))
         self.on_append()
         return seq
+
+    def append_records(self, records: Sequence[tuple[RecordBody, datetime]]) -> None:
+        """Store several in one commit: all of them, or none.
+
+        Args:
+            records: each with the time at which it came to be.
+
+        Raises:
+            StorageError: the disk does not take them.
+        """
+
+        def change() -> None:
+            with self._transaction():
+                for body, created_at in records:
+                    self._append_record(body, created_at)
+
+        self._with_reserve(change)
+        self.on_append()
 
     def _append_record(self, body: RecordBody, created_at: datetime) -> int:
         with self._transaction():

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from edge_agent.clock import NS_PER_MS
 from edge_agent.cycle import CycleReport
-from edge_agent.mailbox import PictureJob
+from edge_agent.picture_queue import PictureJob
 from edge_agent.ports import CycleOutcome, LoadedModel
 from models.contract.messages import PlcResult
 from models.contract.recipe import Recipe, View
@@ -49,8 +49,6 @@ def picture_result(
     job: PictureJob,
     report: CycleReport,
     *,
-    recipe: Recipe,
-    view: View,
     model: LoadedModel,
     now_ns: int,
 ) -> PlcResult:
@@ -61,12 +59,12 @@ def picture_result(
         result_id=result_id,
         job_id=uuid4(),
         part_id=job.request.part_id,
-        view=view.name,
+        view=job.view.name,
         verdict=report.decision.verdict,
         result_state=report.decision.result_state,
         reasons=report.decision.reasons,
-        recipe_id=recipe.recipe_id,
-        recipe_version=recipe.version,
+        recipe_id=job.recipe.recipe_id,
+        recipe_version=job.recipe.version,
         model=model.ref,
         processing_ms=(now_ns - job.arrived_ns) / NS_PER_MS,
     )

@@ -1,95 +1,195 @@
-"""Pictures over HTTP, judged between the PLC's parts. Used on the inspection thread only."""
+"""Pictures over HTTP, judged on threads of their own and beside the PLC's parts.
+
+The PLC goes first: before each picture a thread gives way while a part is judged, and what it then
+computes has a lower priority. The line's records go first, too: while the recorder is half full no
+picture is begun, so that a flood of pictures ends in HTTP 429 and never in a station not Ready.
+"""
 
 import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.cycle import CycleTask
-from edge_agent.errors import NotReadyError, StorageError
+from edge_agent.cycle import CycleReport, CycleTask, judge_frames
+from edge_agent.errors import (
+    BrokenFrameError,
+    EdgeAgentError,
+    ModelFault,
+    NotReadyError,
+    StorageError,
+    UnreadablePictureError,
+)
 from edge_agent.journal import VerdictJournal
-from edge_agent.mailbox import PictureDone
-from edge_agent.model_slot import ModelSlot
 from edge_agent.outcomes import outcome_of, picture_result
-from edge_agent.picture_queue import PictureQueue
-from edge_agent.ports import Clock
-from edge_agent.recipes import RecipeBook
+from edge_agent.picture_queue import PictureJob, PictureQueue
+from edge_agent.ports import Clock, CycleOutcome, Frame, LoadedModel
 from edge_agent.recorder import Recorder
+from edge_agent.right_of_way import RightOfWay
 from edge_agent.telemetry import Telemetry
-from edge_agent.vision import VisionWorker
-from models.contract.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_NS = 60 * NS_PER_S
 """Whoever waits over HTTP gives up earlier; this only bounds the work."""
+NICENESS = 5
+POLL_S = 0.005
+LINGER_S = 0.005
+"""A picture is recorded while the model looks at the next one, or after this time without one."""
+STOP_TIMEOUT_S = 5.0
+
+
+@dataclass(slots=True)
+class _Judged:
+    """A thread's last picture, answered and in the journal, until it is recorded."""
+
+    recorder: Recorder
+    outcome: CycleOutcome | None = None
+
+    def record(self) -> None:
+        """Hand it on; harmless when that was done."""
+        if self.outcome is not None:
+            self.recorder.post_cycle(self.outcome)
+            self.outcome = None
 
 
 class PictureDesk:
-    """Hands one picture at a time to the vision thread and answers its sender."""
+    """Takes pictures from the queue, judges them and answers their senders.
+
+    Args:
+        pictures: the queue.
+        current: the model that judges now; asked for each picture.
+        recorder: gets what was judged.
+        journal: notes it before the sender is told.
+        telemetry: counts it.
+        clock: of deadlines and records.
+        right_of_way: of the PLC's parts.
+        num_threads: pictures that are judged at once.
+        on_fault: told when the model is unusable.
+    """
 
     def __init__(
         self,
         *,
         pictures: PictureQueue,
-        book: RecipeBook,
-        slot: ModelSlot,
-        vision: VisionWorker,
+        current: Callable[[], LoadedModel | None],
         recorder: Recorder,
         journal: VerdictJournal,
         telemetry: Telemetry,
         clock: Clock,
+        right_of_way: RightOfWay,
+        num_threads: int,
+        on_fault: Callable[[ModelFault], None],
     ) -> None:
         self._pictures = pictures
-        self._book = book
-        self._slot = slot
-        self._vision = vision
+        self._current = current
         self._recorder = recorder
         self._journal = journal
         self._telemetry = telemetry
         self._clock = clock
-        self._task: CycleTask | None = None
+        self._right_of_way = right_of_way
+        self._on_fault = on_fault
+        self._stopping = threading.Event()
+        self._busy_since_ns: dict[int, int] = {}
+        self._threads = [
+            threading.Thread(
+                target=self._run, args=(number,), name=f"picture-{number}", daemon=True
+            )
+            for number in range(num_threads)
+        ]
 
-    def start_next(self, selected: Recipe | None) -> None:
-        """Judge the next picture, if one waits; call only while the vision thread is idle."""
-        model = self._slot.active
-        if model is None or not self._recorder.has_room:
-            return
-        job = self._pictures.take()
-        if job is None:
-            return
-        recipe = self._book.get(job.request.recipe_id) if job.request.recipe_id else selected
-        view = recipe.view(job.request.view or recipe.views[0].name) if recipe else None
-        if recipe is None or view is None:
-            job.done.set_exception(NotReadyError("the recipe was changed meanwhile"))
-            return
-        self._task = CycleTask(
+    def start(self) -> None:
+        """Begin to judge."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish what is being judged; whoever waits is sent away."""
+        self._stopping.set()
+        self._pictures.close(NotReadyError("the agent stops"))
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(STOP_TIMEOUT_S)
+
+    def busy_s(self) -> float:
+        """How long the picture that takes longest has been looked at."""
+        oldest = min(list(self._busy_since_ns.values()), default=None)
+        return 0.0 if oldest is None else (self._clock.monotonic_ns() - oldest) / NS_PER_S
+
+    def _run(self, number: int) -> None:
+        with suppress(OSError):
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + NICENESS)
+        judged = _Judged(self._recorder)
+        while not self._pictures.is_closed:
+            job = self._pictures.take(LINGER_S if judged.outcome else None)
+            if job is None:
+                judged.record()
+                continue
+            try:
+                outcome = self._judge(number, job, judged.record)
+            except EdgeAgentError as error:
+                job.done.set_exception(error)
+                if isinstance(error, ModelFault):
+                    self._on_fault(error)
+            except Exception as error:
+                # The thread's boundary: the sender is told, the next picture may be a better one.
+                logger.exception("picture not judged")
+                job.done.set_exception(NotReadyError(f"{type(error).__name__}: {error}"[:200]))
+            else:
+                job.done.set_result(outcome)
+                judged.record()  # it is there still when nobody looked at this picture
+                judged.outcome = outcome
+        judged.record()
+
+    def _judge(self, number: int, job: PictureJob, on_look: Callable[[], None]) -> CycleOutcome:
+        image = job.request.read()
+        frame = Frame(image, 0, job.request.captured_at or self._clock.now(), "http")
+        task = CycleTask(
             part_id=job.request.part_id,
-            recipe=recipe,
-            view=view,
+            recipe=job.recipe,
+            view=job.view,
             answer_by_ns=job.arrived_ns + PATIENCE_NS,
             grab_timeout_s=0.0,
             on_acquired=lambda: None,
+            on_look=on_look,
         )
-        self._vision.look_at(job, self._task, model)
+        while not self._recorder.is_calm and not self._stopping.wait(POLL_S):
+            pass
+        self._right_of_way.give_way()
+        self._busy_since_ns[number] = self._clock.monotonic_ns()
+        try:
+            report, model = self._look(frame, task)
+        except BrokenFrameError as error:
+            raise UnreadablePictureError(str(error)) from error
+        finally:
+            del self._busy_since_ns[number]
+        return self._keep(job, report, model)
 
-    def finish(self, event: PictureDone) -> None:
-        """Answer the sender and hand the outcome to the recorder."""
-        job, report, task, model = event.job, event.report, self._task, self._slot.active
-        if report is None or task is None or model is None:
-            job.done.set_exception(NotReadyError(str(event.fault)))
-            return
-        recipe, view = task.recipe, task.view
+    def _look(self, frame: Frame, task: CycleTask) -> tuple[CycleReport, LoadedModel]:
+        model = self._current()
+        while model is not None:
+            try:
+                return judge_frames([frame], task, model, clock=self._clock), model
+            except ModelFault:
+                # A model that was swapped out at this very moment has been let go.
+                used, model = model, self._current()
+                if model is used:
+                    raise
+        raise NotReadyError("there is no model")
+
+    def _keep(self, job: PictureJob, report: CycleReport, model: LoadedModel) -> CycleOutcome:
         now_ns, now = self._clock.monotonic_ns(), self._clock.now()
-        result = picture_result(job, report, recipe=recipe, view=view, model=model, now_ns=now_ns)
-        outcome = outcome_of(result, report, recipe=recipe, view=view, model=model, decided_at=now)
+        result = picture_result(job, report, model=model, now_ns=now_ns)
         try:
             self._journal.write(result, decided_at=now)
         except StorageError as error:
             logger.warning("verdict not in the journal: %s", error)
-        job.done.set_result(outcome)
-        self._recorder.post_cycle(outcome)
         self._telemetry.count_verdict(result.verdict, processing_ms=result.processing_ms)
-        self._telemetry.count_inference(report.timings.inference_ms)
-
-    def close(self) -> None:
-        """Send everybody away who still waits."""
-        self._pictures.refuse_all(NotReadyError("the agent stops"))
+        if report.detections is not None:
+            self._telemetry.count_inference(report.timings.inference_ms)
+        return outcome_of(
+            result, report, recipe=job.recipe, view=job.view, model=model, decided_at=now
+        )

@@ -28,15 +28,24 @@ def read_size(data: bytes) -> tuple[int, int]:
     raise UnreadablePictureError("neither a JPEG nor a PNG")
 
 
+def check_size(data: bytes, *, max_pixels: int) -> None:
+    """Refuse what is no picture or announces too many pixels; costs microseconds.
+
+    Raises:
+        UnreadablePictureError: that is so.
+    """
+    width, height = read_size(data)
+    if not 0 < width * height <= max_pixels:
+        raise UnreadablePictureError(f"{width} x {height} pixels; {max_pixels} are allowed")
+
+
 def decode(data: bytes, *, max_pixels: int) -> Image:
     """Decode a JPEG or PNG to ``(H, W, 3)`` BGR.
 
     Raises:
         UnreadablePictureError: it is neither, damaged, or has more than ``max_pixels``.
     """
-    width, height = read_size(data)
-    if not 0 < width * height <= max_pixels:
-        raise UnreadablePictureError(f"{width} x {height} pixels; {max_pixels} are allowed")
+    check_size(data, max_pixels=max_pixels)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:

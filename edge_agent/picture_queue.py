@@ -1,12 +1,24 @@
-"""Pictures over HTTP that wait for a pause between the PLC's parts."""
+"""Pictures over HTTP that wait to be judged."""
 
 import threading
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from edge_agent.errors import OverloadError
-from edge_agent.mailbox import PictureJob
 from edge_agent.ports import CycleOutcome, PictureRequest
+from models.contract.recipe import Recipe, View
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PictureJob:
+    """A picture over HTTP, what it is judged by, and who waits for it."""
+
+    request: PictureRequest
+    recipe: Recipe
+    view: View
+    arrived_ns: int
+    done: "Future[CycleOutcome]"
 
 
 class PictureQueue:
@@ -14,32 +26,42 @@ class PictureQueue:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._jobs: deque[PictureJob] = deque()
+        self.is_closed = False
 
-    def put(self, request: PictureRequest, *, arrived_ns: int) -> Future[CycleOutcome]:
+    def put(
+        self, request: PictureRequest, recipe: Recipe, view: View, *, arrived_ns: int
+    ) -> "Future[CycleOutcome]":
         """Queue a picture.
 
         Raises:
             OverloadError: too many wait.
         """
-        done: Future[CycleOutcome] = Future()
-        with self._lock:
-            if len(self._jobs) >= self._size:
+        job = PictureJob(request, recipe, view, arrived_ns, Future())
+        with self._changed:
+            if len(self._jobs) >= self._size or self.is_closed:
                 raise OverloadError("pictures over HTTP")
-            self._jobs.append(PictureJob(request, arrived_ns, done))
-        return done
+            self._jobs.append(job)
+            self._changed.notify()
+        return job.done
 
-    def take(self) -> PictureJob | None:
-        """The oldest picture whose sender still waits."""
-        with self._lock:
+    def take(self, timeout_s: float | None = None) -> PictureJob | None:
+        """The oldest picture whose sender still waits; None: none came, or the queue is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self.is_closed, timeout_s)
             while self._jobs:
                 job = self._jobs.popleft()
                 if job.done.set_running_or_notify_cancel():
                     return job
         return None
 
-    def refuse_all(self, error: Exception) -> None:
-        """Send everybody away."""
-        while (job := self.take()) is not None:
-            job.done.set_exception(error)
+    def close(self, error: Exception) -> None:
+        """Send everybody away who waits, and whoever takes home."""
+        with self._changed:
+            self.is_closed = True
+            waiting, self._jobs = self._jobs, deque()
+            self._changed.notify_all()
+        for job in waiting:
+            if job.done.set_running_or_notify_cancel():
+                job.done.set_exception(error)

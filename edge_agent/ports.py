@@ -8,7 +8,7 @@ Who calls what, from which thread:
 - the updater's thread: `ModelHost.swap`. HTTP threads: `PictureInspector`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -283,6 +283,14 @@ class Outbox(Protocol):
         """
         ...
 
+    def append_records(self, records: Sequence[tuple[RecordBody, datetime]]) -> None:
+        """Store several in one commit: all of them, or none.
+
+        Raises:
+            StorageError: the disk does not take them; the caller tries again.
+        """
+        ...
+
     def append_image(self, picture: Picture) -> int | None:
         """Store a picture, or leave it out and count it when the images stream is full.
 
@@ -347,9 +355,10 @@ class CycleObserver(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureRequest:
-    """A decoded picture that somebody wants judged, outside the PLC's handshake."""
+    """A picture that somebody wants judged, outside the PLC's handshake."""
 
-    image: Image
+    read: Callable[[], Image]
+    """Decodes it; called once, on the thread that judges. Raises `UnreadablePictureError`."""
     part_id: str
     recipe_id: str | None = None
     """The selected recipe when None."""

@@ -25,13 +25,14 @@ from edge_agent.ports import (
     RecordBody,
 )
 from edge_agent.records import encode_picture, inspection_of
-from models.contract.messages import Alarm, HardReason, StationEvent, Truth, Verdict
+from models.contract.messages import Alarm, HardReason, Inspection, StationEvent, Truth, Verdict
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 0.5
 STOP_TIMEOUT_S = 20.0
 STORAGE = "storage"
+MAX_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ class Recorder:
         self._on_room = on_room
         self._on_storage = on_storage
         self._items: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._batch: list[tuple[RecordBody, datetime]] = []
+        """Records that are made and not in the outbox yet."""
         self._stopping = threading.Event()
         self._has_trouble = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -136,7 +139,12 @@ class Recorder:
     @property
     def has_room(self) -> bool:
         """Whether one more cycle may be made."""
-        return self._items.qsize() < self._queue_size
+        return self._num_waiting() < self._queue_size
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether there is room to spare: what can wait is begun only then."""
+        return self._num_waiting() <= self._queue_size // 2
 
     def post_cycle(self, cycle: CycleOutcome) -> None:
         """Hand over a cycle whose verdict is out and in the journal; never blocks or drops.
@@ -157,17 +165,26 @@ class Recorder:
         """Hand over a picture that somebody found to be hard; left out over its quota."""
         self._items.put(picture)
 
+    def _num_waiting(self) -> int:
+        return self._items.qsize() + len(self._batch)
+
     def _run(self) -> None:
+        was_full = False
         while (item := self._items.get()) is not None:
-            was_full = self._items.qsize() + 1 >= self._queue_size
+            was_full |= self._num_waiting() + 1 >= self._queue_size
             self._give_way()
             try:
                 self._record(item)
             except Exception:
                 # The thread's boundary. The verdict is in the journal: the next start records it.
                 logger.exception("cycle not recorded")
-            if was_full:
-                self._on_room()
+            # One commit for all that came in during the last: a disk does some hundred a second.
+            if self._items.empty() or len(self._batch) >= MAX_BATCH:
+                self._commit()
+                if was_full:
+                    was_full = False
+                    self._on_room()
+        self._commit()
 
     def _record(self, item: Item) -> None:
         if isinstance(item, CycleOutcome):
@@ -177,7 +194,7 @@ class Recorder:
         elif isinstance(item, HardPicture):
             self._keep_if_admitted(item.cycle, item.reason)
         else:
-            self._append(item.event, item.happened_at)
+            self._batch.append((item.event, item.happened_at))
 
     def _record_cycle(self, cycle: CycleOutcome) -> None:
         reasons = self._choose(cycle)
@@ -185,8 +202,7 @@ class Recorder:
         inspection = inspection_of(
             cycle, image_sha256=sha256, hard_reasons=reasons, is_simulated=self._is_simulated
         )
-        if self._append(inspection, cycle.decided_at):
-            self._journal.settle(inspection.result_id)
+        self._batch.append((inspection, cycle.decided_at))
         self._learning.recent.add(cycle)
         for observer in self._learning.observers:
             try:
@@ -214,7 +230,7 @@ class Recorder:
             said=said,
             result_id=last.result_id if last else None,
         )
-        self._append(truth, contradiction.reported_at)
+        self._batch.append((truth, contradiction.reported_at))
         if said is None or said is contradiction.actual:
             return
         for cycle in known:
@@ -237,18 +253,21 @@ class Recorder:
             return None
         return picture.sha256
 
-    def _append(self, body: RecordBody, created_at: datetime) -> bool:
-        """Put a record into the outbox, trying again until it is there; false: stopped before."""
-        while True:
+    def _commit(self) -> None:
+        """Put the records into the outbox, trying again until they are there or we must stop."""
+        while self._batch:
             try:
-                self._outbox.append_record(body, created_at=created_at)
+                self._outbox.append_records(self._batch)
             except StorageError as error:
                 self._report_trouble(str(error))
                 if self._stopping.wait(RETRY_S):
-                    return False
+                    return
             else:
                 self._report_trouble(None)
-                return True
+                stored, self._batch = self._batch, []
+                for body, _ in stored:
+                    if isinstance(body, Inspection):
+                        self._journal.settle(body.result_id)
 
     def _report_trouble(self, cause: str | None) -> None:
         if (cause is not None) == self._has_trouble:

@@ -252,6 +252,8 @@ class HttpSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8090, ge=0, le=65535)
     queue_size: int = Field(default=8, ge=1, le=1000)
+    num_parallel: int = Field(default=2, ge=1, le=64)
+    """Pictures judged at once, beside the PLC's part."""
     max_body_bytes: int = Field(default=20_000_000, ge=1000)
     max_pixels: int = Field(default=50_000_000, ge=1000)
     timeout_s: float = Field(default=5.0, gt=0, le=60)

@@ -13,19 +13,17 @@ from functools import partial
 import numpy as np
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.cycle import CycleTask, Vision, judge_frames, run_cycle
+from edge_agent.cycle import CycleTask, Vision, run_cycle
 from edge_agent.errors import CameraFault, FeatureRefusedError, ModelFault, StationFault
 from edge_agent.mailbox import (
     CycleDone,
     Event,
-    PictureDone,
-    PictureJob,
     PictureTaken,
     Probed,
     Recovered,
     Rehearsed,
 )
-from edge_agent.ports import Camera, Clock, Frame, LoadedModel
+from edge_agent.ports import Camera, Clock, LoadedModel
 from models.contract.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -90,10 +88,6 @@ class VisionWorker:
         """
         self._is_looking.wait(MAX_HEAD_START_S)
 
-    def look_at(self, job: PictureJob, task: CycleTask, model: LoadedModel) -> None:
-        """Judge a picture that is there already; posts `PictureDone`."""
-        self._give(partial(self._look_at, job, task, model))
-
     def recover(self, code: str, model: LoadedModel | None, recipe: Recipe | None) -> None:
         """Open the camera again, or try whether the model answers; posts `Recovered`."""
         self._give(partial(self._recover, code, model, recipe))
@@ -127,18 +121,6 @@ class VisionWorker:
             fault = _unforeseen(error)
         self._is_looking.set()
         self._post(CycleDone(acquisition_id, report, fault))
-
-    def _look_at(self, job: PictureJob, task: CycleTask, model: LoadedModel) -> None:
-        report = fault = None
-        request = job.request
-        frame = Frame(request.image, 0, request.captured_at or self._clock.now(), "http")
-        try:
-            report = judge_frames([frame], task, model, clock=self._clock)
-        except StationFault as error:
-            fault = error
-        except Exception as error:  # noqa: BLE001 - as above
-            fault = _unforeseen(error)
-        self._post(PictureDone(job, report, fault))
 
     def _recover(self, code: str, model: LoadedModel | None, recipe: Recipe | None) -> None:
         fault: StationFault | None = None

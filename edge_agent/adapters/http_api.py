@@ -1,6 +1,7 @@
 """The agent over HTTP: pictures to judge, probes, metrics.
 
-A picture waits in a bounded queue and is judged beside the PLC's parts, which go first. ``edge_agent.adapters.http_server`` runs this in a thread.
+A picture waits in a bounded queue and is judged beside the PLC's parts, which go first.
+``edge_agent.adapters.http_server`` runs this in a thread.
 """
 
 import asyncio

@@ -65,6 +65,8 @@ class ModelWorkshop:
         loading = self._loading
         command = [sys.executable, "-m", "edge_agent.acceptance", str(bundle_dir)]
         command += ["--num-threads", str(loading.num_threads), "--precision", loading.precision]
+        # The same options: what is compiled there is found in the cache here.
+        command += ["--num-requests", str(loading.num_requests)]
         if loading.cache_dir is not None:
             command += ["--cache", str(loading.cache_dir)]
         return command

@@ -55,7 +55,7 @@ class DetectorRuntime:
         self.manifest = manifest
         self.spec = spec
         self.num_requests = num_requests
-        self._free: queue.SimpleQueue[_Seat] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[_Seat | None] = queue.SimpleQueue()
         for _ in range(num_requests):
             self._free.put(_Seat.of(compiled, spec))
         self.precision_in_force = compiled.get_property(hint.inference_precision).get_type_name()
@@ -126,9 +126,13 @@ class DetectorRuntime:
 
         Raises:
             ValueError: ``image`` is not such a picture.
+            RuntimeError: the runtime was closed, or OpenVINO fails.
         """
         check_image(image)
         seat = self._free.get()
+        if seat is None:
+            self._free.put(None)
+            raise RuntimeError("the model was let go")
         try:
             resize_to_input(image, self.spec, out=seat.buffer[0])
             seat.request.infer()
@@ -143,9 +147,11 @@ class DetectorRuntime:
             self._free.put(seat)
 
     def close(self) -> None:
-        """Wait for who is inside, then let go of the model; nobody may call `infer` afterwards."""
+        """Wait for who is inside, then let go of the model; `infer` refuses from then on."""
         for _ in range(self.num_requests):
-            self._free.get()
+            if self._free.get() is None:
+                break
+        self._free.put(None)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +61,10 @@ class ShakyOutbox:
             raise StorageError("disk full")
         self.records.append(body)
         return len(self.records)
+
+    def append_records(self, records: Sequence[tuple[RecordBody, datetime]]) -> None:
+        for body, created_at in records:
+            self.append_record(body, created_at=created_at)
 
     def append_image(self, picture: Picture) -> int | None:
         if self.refuses:
