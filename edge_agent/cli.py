@@ -18,6 +18,7 @@ from edge_agent.cameras_cli import cameras
 from edge_agent.errors import ConfigurationError, EdgeAgentError, ModelFault
 from edge_agent.monitor_cli import monitor
 from edge_agent.settings import load_settings
+from edge_agent.teach_cli import teach
 from edge_agent.telemetry import start_logging
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def check_config(config: Config) -> None:
 
 app.command()(one_line_errors(monitor))
 app.command()(one_line_errors(cameras))
+app.command()(one_line_errors(teach))
 
 
 @app.command()

@@ -32,15 +32,27 @@ def check_picture(image: Image, recipe: Recipe, previous: Image | None = None) -
     return _brightness_fault(image, checks) or _sharpness_fault(image, checks)
 
 
-def _brightness_fault(image: Image, checks: ImageChecks) -> Reason | None:
+def brightness_of(image: Image) -> tuple[float, float]:
+    """Mean grey value, and the share of the picture that is saturated."""
     # Whole rows: leaving out columns as well costs twenty times as much as the look itself.
     step = max(1, round(image.shape[0] * image.shape[1] / MAX_MEASURED_PX))
     grey = cv2.cvtColor(np.ascontiguousarray(image[::step]), cv2.COLOR_BGR2GRAY)
-    mean = cv2.mean(grey)[0]
+    _, bright = cv2.threshold(grey, SATURATED_GREY - 1, 255, cv2.THRESH_BINARY)
+    return cv2.mean(grey)[0], cv2.countNonZero(bright) / grey.size
+
+
+def sharpness_of(image: Image) -> float:
+    """Variance of the Laplacian."""
+    # In full resolution: thinning out pixels would make every picture look sharp.
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    return float(deviation[0, 0]) ** 2
+
+
+def _brightness_fault(image: Image, checks: ImageChecks) -> Reason | None:
+    mean, ratio = brightness_of(image)
     if mean < checks.min_mean:
         return _reason(ReasonCode.BLACK, f"mean grey {mean:.1f} is under {checks.min_mean:g}")
-    _, bright = cv2.threshold(grey, SATURATED_GREY - 1, 255, cv2.THRESH_BINARY)
-    ratio = cv2.countNonZero(bright) / grey.size
     if ratio > checks.max_saturated_ratio:
         limit = checks.max_saturated_ratio
         return _reason(
@@ -52,10 +64,7 @@ def _brightness_fault(image: Image, checks: ImageChecks) -> Reason | None:
 def _sharpness_fault(image: Image, checks: ImageChecks) -> Reason | None:
     if checks.min_sharpness <= 0:
         return None
-    # In full resolution: thinning out pixels would make every picture look sharp.
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
-    sharpness = float(deviation[0, 0]) ** 2
+    sharpness = sharpness_of(image)
     if sharpness < checks.min_sharpness:
         return _reason(
             ReasonCode.BLURRED, f"sharpness {sharpness:.1f} is under {checks.min_sharpness:g}"

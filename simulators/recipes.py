@@ -11,6 +11,7 @@ from models.contract.recipe import (
     View,
     Zone,
 )
+from models.contract.recipe_toml import to_toml
 from simulators.parts import CLASSIC_DEFECTS, Kind, PartSpec, SceneSettings
 from simulators.parts.optics import FIELD_OF_VIEW_MM
 
@@ -86,33 +87,8 @@ def photo_recipe(
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as TOML that `models.contract.recipe.read_recipe` reads."""
-    lines = [
-        f'recipe_id = "{recipe.recipe_id}"',
-        f"version = {recipe.version}",
-        f'part_type = "{recipe.part_type}"',
-        f"image_width_px = {recipe.image_width_px}",
-        f"image_height_px = {recipe.image_height_px}",
-        f"deadline_ms = {recipe.deadline_ms}",
-        "",
-        "[image_checks]",
-        f"refuse_frozen = {str(recipe.image_checks.refuse_frozen).lower()}",
-    ]
-    for view in recipe.views:
-        lines += ["", "[[views]]", f'name = "{view.name}"']
-        for item in view.expected:
-            lines += [
-                "[[views.expected]]",
-                f'name = "{item.name}"',
-                f'category = "{item.category}"',
-            ]
-            if item.zone is not None:
-                sides = ("x", "y", "width", "height")
-                inside = ", ".join(f"{side} = {getattr(item.zone, side):g}" for side in sides)
-                lines.append(f"zone = {{ {inside} }}")
-        for defect in view.forbidden:
-            lines += ["[[views.forbidden]]", f'category = "{defect.category}"']
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text(to_toml(recipe), encoding="utf-8")
 
 
 def _zone(scene: SceneSettings, x_mm: float, y_mm: float, half_mm: float) -> Zone:

@@ -9,6 +9,7 @@ import pytest
 from models.contract import bundle
 from models.contract.model import ContractError
 from models.contract.recipe import Recipe, read_recipe
+from models.contract.recipe_toml import to_toml
 from models.contract.snapshot import Split, split_of
 from models.contract.toml_lines import line_of
 
@@ -106,6 +107,43 @@ def test_threshold_of_a_category_holds_for_every_rule_that_names_none(recipe_fil
     sent = recipe.model_dump(mode="json", exclude_none=True)
     assert "thresholds" not in sent, "a cell of an older version knows no such key"
     assert Recipe.model_validate(sent).views == recipe.views
+
+
+def test_recipe_survives_being_written_with_comments(recipe_file: Path) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "recipe_id": "plate",
+            "version": 7,
+            "part_type": 'a "quoted" part, größer',
+            "image_width_px": 640,
+            "image_height_px": 512,
+            "deadline_ms": 300,
+            "n_of_m": {"n": 2, "m": 3},
+            "image_checks": {"min_mean": 12.25, "min_sharpness": 1e-3, "refuse_frozen": False},
+            "views": [
+                {
+                    "name": "top",
+                    "expected": [
+                        {"name": "bolts", "category": "bolt", "count": 4, "min_score": 0.4},
+                        {
+                            "name": "label",
+                            "category": "label",
+                            "zone": {"x": 0, "y": 1.5, "width": 3, "height": 4},
+                        },
+                    ],
+                    "forbidden": [{"category": "scratch", "min_area_px": 25.0}],
+                    "camera_features": {"ExposureTime": 800.5, "ReverseX": True, "Gain": 3},
+                },
+                {"name": "side", "camera_features": {"TriggerSource": "Line1"}},
+            ],
+        }
+    )
+    notes = {("version",): "a note", ("views", 0, "expected", 1): "two lines\nabove the rule"}
+    text = to_toml(recipe, head=("What it is.",), notes=notes)
+    recipe_file.write_text(text, encoding="utf-8")
+    assert read_recipe(recipe_file) == recipe
+    assert "version = 7  # a note\n" in text
+    assert "# two lines\n# above the rule\n[[views.expected]]\n" in text
 
 
 def test_lines_of_values_are_found_however_they_are_written() -> None:
