@@ -36,10 +36,11 @@ def picture_print(image: Image) -> bytes:
     Args:
         image: ``(H, W, 3)`` BGR.
     """
-    small = cv2.resize(image, (PRINT_SIDE, PRINT_SIDE), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    stretch = COMMON_DEVIATION / max(float(grey.std()), MIN_DEVIATION)
-    levels = np.clip((grey - grey.mean()) * stretch + 128, 0, 255)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, (PRINT_SIDE, PRINT_SIDE), interpolation=cv2.INTER_AREA)
+    cells = small.astype(np.float32)
+    stretch = COMMON_DEVIATION / max(float(cells.std()), MIN_DEVIATION)
+    levels = np.clip((cells - cells.mean()) * stretch + 128, 0, 255)
     return bytes(np.round(levels).astype(np.uint8).tobytes())
 
 

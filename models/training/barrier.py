@@ -15,6 +15,9 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from models.training.cores import usable_cores
+from models.training.listening import only_on
+
 RESULT_SQL = "rank int, result string"
 _RESULT_SCHEMA = pa.schema([("rank", pa.int32()), ("result", pa.string())])
 
@@ -87,8 +90,7 @@ def join_peers() -> tuple[Rank, Any]:
     with _reserved_port() as port:
         peers = context.allGather(json.dumps([f"{host}:{port}", socket.gethostname()]))
         addresses, machines = zip(*map(json.loads, peers), strict=True)
-        neighbours = machines.count(machines[number])
-        threads = max(1, _cores() // neighbours)
+        threads = _threads(context.cpus(), machines.count(machines[number]))
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         # A collective waits in an inter-op thread; with a single one nothing else would run.
         tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
@@ -98,11 +100,12 @@ def join_peers() -> tuple[Rank, Any]:
             )
         else:
             os.environ.pop("TF_CONFIG", None)
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(
-            communication_options=tf.distribute.experimental.CommunicationOptions(
-                implementation=tf.distribute.experimental.CommunicationImplementation.RING
+        with only_on(host, port):
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(
+                communication_options=tf.distribute.experimental.CommunicationOptions(
+                    implementation=tf.distribute.experimental.CommunicationImplementation.RING
+                )
             )
-        )
     return Rank(number, len(addresses), threads, context.allGather), strategy
 
 
@@ -118,5 +121,6 @@ def _reserved_port() -> Iterator[int]:
         yield int(holder.getsockname()[1])
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _threads(task_cpus: int, neighbours: int) -> int:
+    """Threads of a rank: what Spark was told that a task takes, else its share of the machine."""
+    return task_cpus if task_cpus > 1 else max(1, usable_cores() // neighbours)

@@ -1,6 +1,7 @@
 """Checks on a picture and its boxes before they may teach: pure, run in Spark's executors."""
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -145,8 +146,7 @@ def scaled(box: Annotation, width: int, height: int) -> Annotation:
 
 def clipped(box: Annotation, width: int, height: int) -> Annotation | str:
     """The part of a box inside the picture, or why there is none."""
-    values = (box.x, box.y, box.width, box.height)
-    if not np.isfinite(values).all():
+    if not all(map(math.isfinite, (box.x, box.y, box.width, box.height))):
         return "not a number"
     if box.width <= 0 or box.height <= 0:
         return "no area"

@@ -8,6 +8,8 @@ LOST_WORKER_SIGNS = (
     "Python worker failed to connect back",
     "ExecutorLostFailure",
     "Connection reset",
+    # A machine that is busy beyond measure: Java did not answer a worker within its 15 seconds.
+    "CANNOT_OPEN_SOCKET",
     "UnavailableError",
     "Collective ops is aborted",
     "AbortedError",

@@ -8,15 +8,17 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 import models
+from models.training.cores import usable_cores
 from models.training.errors import InputError, RunFailedError
 from models.training.java import find_java
+from models.training.spark_defaults import read_defaults
 
 LOOPBACK = "127.0.0.1"
 LOOPBACK_HOSTS = ("localhost", LOOPBACK, "[::1]")
@@ -59,13 +61,14 @@ def open_session(
         InputError: no Java, no such master, or fewer slots than asked for.
     """
     os.environ["JAVA_HOME"] = str(find_java())
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    defaults = read_defaults()
+    os.environ.setdefault("PYSPARK_PYTHON", defaults.get("spark.pyspark.python", sys.executable))
     os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     _bypass_proxies()
     _check_local_slots(master, min_slots)
     with tempfile.TemporaryDirectory(prefix="sightline-spark-") as folder:
         with error_stream_to(log):
-            session = _start(master, Path(folder), reuse_workers=reuse_workers)
+            session = _start(master, Path(folder), defaults, reuse_workers=reuse_workers)
         try:
             wait_for_slots(session, min_slots)
             yield session
@@ -89,14 +92,7 @@ def local_slots(master: str) -> int:
     found = re.fullmatch(r"local\[(\*|\d+)(?:,\s*\d+)?\]", master)
     if not found:
         raise InputError(f"{master!r} is not a master: use local[N], local[*], spark://host:7077 …")
-    return available_cores() if found.group(1) == "*" else max(1, int(found.group(1)))
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return usable_cores() if found.group(1) == "*" else max(1, int(found.group(1)))
 
 
 def wait_for_slots(session: SparkSession, min_slots: int) -> int:
@@ -140,8 +136,10 @@ def _bypass_proxies() -> None:
         os.environ[name] = ",".join(dict.fromkeys([*kept, "localhost", LOOPBACK]))
 
 
-def _start(master: str, folder: Path, *, reuse_workers: bool) -> SparkSession:
-    conf = _configuration(master, folder)
+def _start(
+    master: str, folder: Path, defaults: Mapping[str, str], *, reuse_workers: bool
+) -> SparkSession:
+    conf = _configuration(master, folder, defaults)
     # A worker that ran TensorFlow in one job hangs in the next.
     conf.set("spark.python.worker.reuse", str(reuse_workers).lower())
     try:
@@ -155,7 +153,7 @@ def _start(master: str, folder: Path, *, reuse_workers: bool) -> SparkSession:
     return session
 
 
-def _configuration(master: str, folder: Path) -> SparkConf:
+def _configuration(master: str, folder: Path, defaults: Mapping[str, str]) -> SparkConf:
     log_file = folder / "log4j2.properties"
     log_file.write_text(LOG_SETTINGS)
     settings = {
@@ -185,7 +183,7 @@ def _configuration(master: str, folder: Path) -> SparkConf:
     conf = SparkConf().setMaster(master)
     for name, value in settings.items():
         # What spark-defaults.conf or the submitter says for a cluster wins.
-        if not conf.contains(name):
+        if not conf.contains(name) and name not in defaults:
             conf.set(name, value)
     return conf
 

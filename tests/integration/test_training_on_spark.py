@@ -130,16 +130,24 @@ def test_two_workers_make_a_bundle_that_can_be_evaluated(
     assert report["candidate"]["bundle_id"] == manifest.bundle_id == done["bundle_id"]
     assert manifest.category_names == ("square", "disc")
     assert manifest.metrics.num_images == report["candidate"]["num_images"] > 0
+    assert manifest.quantization is not None
+    assert manifest.quantization.shipped == manifest.precision == report["precision"]
+    assert report["precision_in_force"] == manifest.quantization.precision_in_force == "f32"
+    assert set(report["operating_point"]["curves"]) == {"square", "disc"}
+    assert report["analysis"]["num_pictures"] == report["candidate"]["num_images"]
+    assert "Worst" in (bundle / "card.html").read_text()
 
     predictions, figures = tmp_path / "found.json", tmp_path / "figures.json"
     train(
         *("evaluate", "--bundle", bundle, "--master", "local[2]"),
         *("--labels", pictures / "coco.json", "--images", pictures / "images"),
-        *("--predictions", predictions, "--report", figures),
+        *("--predictions", predictions, "--report", figures, "--card", tmp_path / "card"),
     )
     judged = json.loads(figures.read_text())
     assert judged["num_images"] == NUM_PICTURES + 1
     assert sorted(judged["skipped"].values()) == ["broken picture", "missing picture"]
+    assert set(judged["analysis"]["per_class"]) == {"square", "disc"}
+    assert "| square | object |" in (tmp_path / "card" / "card.md").read_text()
     rows = json.loads(predictions.read_text())
     assert {row["category_id"] for row in rows} <= {1, 2}
     assert {row["image_id"] for row in rows} <= set(range(NUM_PICTURES + 3))
@@ -223,6 +231,17 @@ def find_rank(cluster: Cluster) -> psutil.Process:
     raise AssertionError("no rank found")
 
 
+def listening_ports(process: psutil.Process) -> list[int]:
+    found = process.net_connections(kind="tcp")
+    return sorted({entry.laddr.port for entry in found if entry.status == psutil.CONN_LISTEN})
+
+
+def answers(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return True
+    return False
+
+
 def test_cluster_fit_survives_the_death_of_a_worker(
     snapshot: Path, cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -232,7 +251,13 @@ def test_cluster_fit_survives_the_death_of_a_worker(
     process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, text=True)
     try:
         wait_for_step(run, KILL_AT_STEP, process)
-        find_rank(cluster).kill()
+        rank = find_rank(cluster)
+        ports = listening_ports(rank)
+        assert ports
+        assert [port for port in ports if answers("127.0.0.1", port)] == ports
+        # An address of this machine that no peer was given, as the plant's network would be.
+        assert not [port for port in ports if answers("127.0.0.2", port)]
+        rank.kill()
         output, _ = process.communicate(timeout=COMMAND_TIMEOUT_S)
     finally:
         end(process)
