@@ -203,6 +203,8 @@ class Inspection:
 
     def _between_events(self) -> None:
         station, w = self._station, self._w
+        if w.vision.is_idle:
+            station.hold("vision", on=False)
         if station.execution is None and w.vision.is_idle:
             w.slot.swap_if_asked()
             w.controls.change_recipe_if_due()
