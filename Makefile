@@ -42,6 +42,14 @@ format: $(READY) ## put the code into the house's format
 	@$(VENV)/bin/ruff check --fix $(CODE)
 	@$(VENV)/bin/ruff format $(CODE)
 
+.PHONY: bench-edge
+bench-edge: $(READY) $(VENV)/.system-test ## agent beside bare OpenVINO and model servers; writes bench/edge.json (ARGS='--quick --only mqtt')
+	@PYTHONPATH=tests $(PYTHON) -m bench.edge $(ARGS)
+
+.PHONY: bench-training
+bench-training: $(READY) $(VENV)/.system-test ## Spark and TensorFlow beside the plain way; writes bench/training.json (ARGS='--only import')
+	@PYTHONPATH=tests $(PYTHON) -m bench.training $(ARGS)
+
 .PHONY: lock
 lock: $(READY) ## pin the newest versions that pyproject.toml allows (needs uv)
 	@deploy/requirements/lock.sh
@@ -49,3 +57,7 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows (needs uv)
 .PHONY: clean
 clean: ## forget the demo's data; the venv stays
 	rm -rf run demo-report.json
+
+.PHONY: chaos
+chaos: $(READY) $(VENV)/.system-test ## every fault in full, against real processes (bench/chaos.json; SEED=1; some rows need root)
+	@SIGHTLINE_CHAOS=full SIGHTLINE_CHAOS_SEED=$(or $(SEED),1) $(PYTHON) -m pytest tests/chaos --timeout=1800 $(ARGS)

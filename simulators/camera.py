@@ -26,6 +26,8 @@ class CameraFault(StrEnum):
     """The lamp is out or the lens covered."""
     FROZEN = "frozen"
     """The same picture again and again."""
+    OVEREXPOSED = "overexposed"
+    """Everything is white: stray light, or an exposure far too long."""
     GONE = "gone"
     """No picture at all."""
 
@@ -43,14 +45,15 @@ class FaultyLens:
             return None
         if self.fault is CameraFault.FROZEN and self._last is not None:
             return self._last
-        self._last = black_like(picture) if self.fault is CameraFault.BLACK else picture
+        plain = {CameraFault.BLACK: 0, CameraFault.OVEREXPOSED: 255}.get(self.fault)
+        self._last = picture if plain is None else plain_like(picture, plain)
         return self._last
 
 
-def black_like(picture: bytes) -> bytes:
-    """A black picture of the same size."""
+def plain_like(picture: bytes, grey: int) -> bytes:
+    """A picture of the same size with nothing on it."""
     image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
-    return picture if image is None else jpeg_bytes(np.zeros_like(image, np.uint8))
+    return picture if image is None else jpeg_bytes(np.full_like(image, grey, np.uint8))
 
 
 class SpoolCamera:

@@ -18,8 +18,8 @@ SILENCE_S = 1.2
 """Longer than a held result takes to be sent again."""
 HEARTBEAT_S = 3.0
 OVERRUNS = {Rejection.BUSY, Rejection.RESULT_PENDING}
-NUM_FLOOD = 1_200
-"""More triggers than a cell remembers."""
+NUM_FLOOD = 300
+"""At once; a broker keeps 1,000 for each client by default, and drops what is beyond that."""
 
 
 @dataclass(frozen=True, slots=True)

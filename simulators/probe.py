@@ -89,6 +89,10 @@ class PlcProbe:
         self.send(Channel.TRIGGER, message)
         return message.trigger_id
 
+    def send_trigger(self, trigger: Trigger) -> None:
+        """Send this very trigger, perhaps for the second time."""
+        self.send(Channel.TRIGGER, trigger)
+
     def acknowledge(self, trigger_id: str) -> None:
         """Say that a result was read."""
         self.send(Channel.RESULT_ACK, ResultAck(trigger_id=trigger_id))

@@ -65,6 +65,12 @@ class EdgeAgent:
         """How many records each boot has made."""
         return self._pairs("SELECT boot_id, last_seq FROM sequences WHERE stream = 'records'")
 
+    def waiting_sequences(self) -> dict[str, int]:
+        """Records of each boot that wait."""
+        return self._pairs(
+            "SELECT boot_id, count(*) FROM pending WHERE stream = 'records' GROUP BY boot_id"
+        )
+
     def num_waiting(self, stream: str = "records") -> int:
         """Rows that wait for the cloud."""
         query = f"SELECT 'n', count(*) FROM pending WHERE stream = '{stream}'"  # noqa: S608 - a constant

@@ -6,19 +6,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from models.contract.messages import Verdict
 from models.contract.topics import CellAddress
 from simulators.broker_link import BrokerAddress
 from simulators.camera import SpoolCamera
-from simulators.chaos.toy_model import BAD_GREY, GOOD_GREY, HEIGHT, WIDTH
-from simulators.dataset import jpeg_bytes
+from simulators.chaos.processes import wait_for
+from simulators.chaos.toy_model import BAD_GREY, GOOD_GREY, toy_picture
 from simulators.handshake import Exchange, percentile
 from simulators.plc import Plc, PlcSettings
 
 BAD_RATIO = 0.2
 STOP_TIMEOUT_S = 30.0
+VERDICTS_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +96,22 @@ class ToyLine:
         """Answered so far."""
         return sum(exchange.result is not None for exchange in self.plc.exchanges())
 
+    def wait_verdicts(self, count: int, timeout_s: float = VERDICTS_TIMEOUT_S) -> None:
+        """Wait for so many more.
+
+        Raises:
+            SimulatorError: they do not come.
+        """
+        wanted = self.num_verdicts + count
+        wait_for(lambda: self.num_verdicts >= wanted, timeout_s, f"{count} more verdicts")
+
     def one_part(self) -> Exchange:
         """Send one part and wait for its end."""
         part_id = f"p{len(self._is_bad):06d}"
         is_bad = self._dice.random() < self.bad_ratio
         self._is_bad[part_id] = is_bad
-        noise = np.random.default_rng(len(self._is_bad)).integers(-4, 5, (HEIGHT, WIDTH, 3))
         grey = BAD_GREY if is_bad else GOOD_GREY
-        self.camera.expose(part_id, jpeg_bytes((noise + grey).astype(np.uint8)))
+        self.camera.expose(part_id, toy_picture(grey, len(self._is_bad)))
         return self.plc.inspect(part_id, stop=self._stop)
 
     def promises(self, *, since: int = 0) -> Promises:

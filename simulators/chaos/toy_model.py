@@ -27,6 +27,7 @@ from models.contract.bundle import (
 from models.detector.anchors import default_anchors
 from models.detector.postprocess import DETECTIONS, EMBEDDING, IMAGE
 from models.detector.spec import DetectorSpec
+from simulators.dataset import jpeg_bytes
 
 HEIGHT, WIDTH = 48, 64
 GOOD_GREY, BAD_GREY = 200, 60
@@ -109,6 +110,12 @@ def make_toy_bundle(
     )
     (folder / "manifest.json").write_text(manifest.model_dump_json())
     return folder
+
+
+def toy_picture(grey: int, seed: int) -> bytes:
+    """A part as the camera sees it: a JPEG of that brightness, with noise."""
+    noise = np.random.default_rng(seed).integers(-4, 5, (HEIGHT, WIDTH, 3))
+    return jpeg_bytes((noise + grey).astype(np.uint8))
 
 
 def ref_of(bundle: Path, release: int) -> ModelRef:
