@@ -27,6 +27,7 @@ from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
 from cloud.limits import AttemptLimit, RequestLimit
 from cloud.operating_points import Proposals
+from cloud.retention import Retention, RetentionClock
 from cloud.settings import HttpSettings, Settings
 from cloud.telemetry import ServeMetrics
 from cloud.thumbnails import Thumbnails
@@ -124,6 +125,8 @@ def serve(settings: Settings, stopping: threading.Event) -> None:
     context = build_context(settings)
     check_current(context.database)
     _warn_without_users(context)
+    limits = settings.retention
+    retention = RetentionClock(Retention(context.database, context.images, limits), limits)
     app = create_app(context)
     config = uvicorn.Config(
         app,
@@ -134,9 +137,11 @@ def serve(settings: Settings, stopping: threading.Event) -> None:
     )
     try:
         context.learning.start()
+        retention.start()
         LOGGER.info("serving", extra={"url": f"http://{settings.http.host}:{settings.http.port}"})
         _Server(config, stopping).run(sockets=[listener])
     finally:
+        retention.stop()
         context.learning.stop()
         context.database.close()
         listener.close()

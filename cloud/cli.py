@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloud.data_cli import add_commands
 from cloud.errors import CloudError, ConfigurationError
 from cloud.logs import configure_logging
 from cloud.settings import CONFIG_VARIABLE, Settings, load_settings
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(users, name="user")
+add_commands(app)
 
 Config = Annotated[
     Path | None,

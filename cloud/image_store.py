@@ -111,6 +111,19 @@ class ImageStore:
             raise UnavailableError(f"the image store cannot be read: {error}") from error
         return content
 
+    def remove(self, sha256: str) -> None:
+        """Take a picture away; one that is not there is none to take.
+
+        Raises:
+            UnavailableError: the storage does not answer.
+        """
+        try:
+            self._filesystem.rm_file(self._path(sha256))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UnavailableError(f"the image store cannot be changed: {error}") from error
+
     def exists(self, sha256: str) -> bool:
         """Whether a picture is stored."""
         return bool(self._filesystem.exists(self._path(sha256)))
