@@ -1,0 +1,107 @@
+"""Percentiles, what the machine is, and the file that the figures go to."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+MEASURED_WITH = ("openvino", "opencv-python-headless", "numpy", "paho-mqtt", "fastapi", "uvicorn")
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Percentile by linear interpolation."""
+    return float(np.percentile(np.asarray(values), share))
+
+
+def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
+    """p50, p95, p99, largest, and how many there were."""
+    return {
+        "p50": round(percentile(values, 50), digits),
+        "p95": round(percentile(values, 95), digits),
+        "p99": round(percentile(values, 99), digits),
+        "max": round(max(values), digits),
+        "count": len(values),
+    }
+
+
+def median(values: Sequence[float], digits: int = 3) -> float:
+    """Median, rounded."""
+    return round(float(np.median(np.asarray(values))), digits)
+
+
+def load_average() -> float:
+    """Processes that wanted a core in the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def machine() -> dict[str, Any]:
+    """Where the figures come from."""
+    with Path("/proc/cpuinfo").open() as lines:
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "system": platform.platform(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what was measured."""
+    known = {name: version(name) for name in MEASURED_WITH}
+    return {"python": platform.python_version(), "mosquitto": _mosquitto(), **known}
+
+
+def _mosquitto() -> str:
+    from .plant import mosquitto_program
+
+    said = subprocess.run([mosquitto_program(), "-h"], capture_output=True, text=True, check=False)
+    return said.stdout.split("\n", 1)[0].removeprefix("mosquitto version ").strip()
+
+
+def commit() -> str:
+    """Which state of the code was measured."""
+    said = subprocess.run(
+        [shutil.which("git") or "git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return said.stdout.strip() or "unknown"
+
+
+def merge(path: Path, section: str, figures: dict[str, Any], *, is_quick: bool) -> None:
+    """Put the figures of one section into the file; what other sections wrote stays."""
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    top, details = figures.pop("top"), figures
+    known.update(top)
+    known["machine"], known["versions"] = machine(), versions()
+    known.setdefault("rounds", {})[section] = figures.get("rounds", 1)
+    stamp = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "load_average_after": load_average(),
+        "is_realtime": os.sched_getscheduler(0) == os.SCHED_RR,
+        "is_quick": is_quick,
+    }
+    known.setdefault("details", {})[section] = {**stamp, **details}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known, indent=2) + "\n")
+
+
+def say(text: str) -> None:
+    """Tell whoever waits how far it is."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()
