@@ -1,13 +1,13 @@
 """Picture files in a folder or at a URL: which there are, and their bytes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import fsspec
 
-from models.training.dataset_formats import LabelledPicture
+from models.training.dataset_formats import LabelledPicture, LabelSet
 from models.training.errors import InputError
 from models.training.pictures import EXTENSIONS
 from models.training.snapshot_io import plain_url
@@ -57,6 +57,19 @@ def list_pictures(url: str) -> PictureFolder:
         plain_url(url),
         tuple(name.as_posix() for name in names if name.suffix.lower() in PICTURE_SUFFIXES),
     )
+
+
+def with_file_names(labels: LabelSet, images_url: str) -> LabelSet:
+    """Labels whose pictures have the names of the files that they mean.
+
+    Raises:
+        InputError: the folder must be looked into for that, and is not there.
+    """
+    if not any(picture.stem for picture in labels.pictures):
+        return labels
+    folder = list_pictures(images_url)
+    pictures = [replace(picture, file_name=folder.name_of(picture)) for picture in labels.pictures]
+    return replace(labels, pictures=tuple(pictures))
 
 
 def check_folder(url: str, *, option: str = "--images") -> None:
