@@ -90,12 +90,14 @@ def evaluate(
 ) -> None:
     """Judge a bundle's INT8 file on the executors, with pycocotools' numbers."""
     with reporting(as_json) as reporter:
-        from models.training import dataset_formats, evaluate, spark_session
+        from models.training import dataset_formats, evaluate, picture_files, spark_session
         from models.training.evaluate import judge_bundles
 
         known = None
         if labels is not None and images is not None and snapshot is None:
-            known = dataset_formats.read_labels(label_format, labels)
+            known = picture_files.with_file_names(
+                dataset_formats.read_labels(label_format, labels), images
+            )
         elif labels is not None or images is not None or snapshot is None:
             raise InputError("say what to judge on: --labels and --images, or --snapshot")
         evaluate.check_bundle(bundle)
