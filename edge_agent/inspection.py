@@ -349,6 +349,7 @@ class Inspection:
         self._note_in_journal(result, decided_at)
         self._send_result(result)
         w.right_of_way.release()
+        w.repairs.look_at(report.decision.reasons)
         outcome = outcome_of(
             result,
             report,

@@ -2,13 +2,14 @@
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.controls import Controls
-from edge_agent.errors import FeatureRefusedError, StationFault
+from edge_agent.errors import CameraFault, FeatureRefusedError, StationFault
 from edge_agent.mailbox import Recovered, Rehearsed
+from edge_agent.picture_watch import PICTURE, PictureWatch
 from edge_agent.ports import Clock, LoadedModel
 from edge_agent.recorder import STORAGE
 from edge_agent.station import Station
 from edge_agent.vision import CAMERA, MODEL, VisionWorker, fault_code
-from models.contract.messages import Alarm
+from models.contract.messages import Alarm, Reason
 
 ACTIONS = {
     CAMERA: "Check the camera's power and cable; it is opened again by itself",
@@ -38,6 +39,7 @@ class Repairs:
         self._pause_ns = int(pause_s * NS_PER_S)
         self._next_ns: dict[str, int] = {}
         self._probe_ns = 0
+        self._pictures = PictureWatch()
         controls.on_reset = self.hurry
 
     def open_camera(self) -> None:
@@ -71,6 +73,16 @@ class Repairs:
         is_running = event.recipe is self._station.recipe
         if is_running and CAMERA not in self._next_ns:  # else it is on its way to be opened anew
             self.take_in(event.fault)
+
+    def look_at(self, reasons: tuple[Reason, ...]) -> None:
+        """A part was answered: were its pictures fit to be judged?"""
+        alarm = self._pictures.take_in(reasons)
+        if self._pictures.is_well:
+            self._station.clear_warning(PICTURE)
+        elif alarm is not None and self._station.raise_warning(alarm):
+            self._controls.note(f"alarm_{PICTURE}", alarm.cause)
+        if self._pictures.is_frozen(reasons):
+            self.take_in(CameraFault(self._vision.camera_id, "shows the same picture for ever"))
 
     def try_recipe(self) -> None:
         """Let the camera say whether it suits a recipe from the cloud; while vision is idle."""

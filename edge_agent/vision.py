@@ -59,6 +59,11 @@ class VisionWorker:
             self._thread.join(STOP_TIMEOUT_S)
 
     @property
+    def camera_id(self) -> str:
+        """Name of the camera for messages."""
+        return self._vision.camera.camera_id
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing runs or waits; asked by the inspection thread, which gives the work."""
         return self._num_waiting == 0

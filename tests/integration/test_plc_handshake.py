@@ -3,9 +3,10 @@
 import queue
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID, uuid4
@@ -19,7 +20,7 @@ from edge_agent.adapters.mqtt_connection import BrokerAccess
 from edge_agent.adapters.mqtt_plc import MqttPlcLink
 from edge_agent.assembly import Core, World, assemble
 from edge_agent.clock import SystemClock
-from edge_agent.errors import CameraFault, GrabTimeoutError
+from edge_agent.errors import CameraFault, FeatureRefusedError, GrabTimeoutError
 from edge_agent.ports import CycleOutcome, Frame, LoadedModel, Picture, RecordBody
 from edge_agent.recipes import RecipeBook
 from edge_agent.recorder import Learning
@@ -39,6 +40,7 @@ from models.contract.messages import (
     CommandAck,
     CommandKind,
     Connection,
+    DesiredRecipe,
     HardReason,
     Inspection,
     Message,
@@ -46,6 +48,7 @@ from models.contract.messages import (
     ReasonCode,
     Rejection,
     ResultAck,
+    StationEvent,
     StationState,
     StationStatus,
     Trigger,
@@ -75,6 +78,9 @@ class FakeCamera:
         self.delay_s = 0.0
         self.is_gone = False
         self.num_grabs = 0
+        self.features: dict[str, object] = {}
+        self.seen_with: list[dict[str, object]] = []
+        """Features that were in force at each grab."""
         self._rng = np.random.default_rng(1)
 
     def open(self) -> None:
@@ -84,11 +90,15 @@ class FakeCamera:
     def probe(self) -> None:
         pass
 
-    def configure(self, features: object) -> None:
-        pass
+    def configure(self, features: Mapping[str, object]) -> None:
+        for name in features:
+            if name not in {"ExposureTime", "Gain"}:
+                raise FeatureRefusedError(self.camera_id, f"has no feature {name}")
+        self.features = dict(features)
 
     def grab(self, timeout_s: float, *, part_id: str | None = None) -> Frame:
         self.num_grabs += 1
+        self.seen_with.append(self.features)
         if self.is_gone:
             raise CameraFault(self.camera_id, "unplugged")
         time.sleep(min(self.delay_s, timeout_s))
@@ -129,6 +139,9 @@ class MemoryOutbox:
     def append_record(self, body: RecordBody, *, created_at: datetime) -> int:  # noqa: ARG002
         self.records.append(body)
         return len(self.records)
+
+    def append_records(self, records: Sequence[tuple[RecordBody, datetime]]) -> None:
+        self.records.extend(body for body, _ in records)
 
     def append_image(self, picture: Picture) -> int | None:
         self.pictures.append(picture)
@@ -231,6 +244,14 @@ class ScriptedPlc:
         )
         self.send(Channel.TRIGGER, message.to_bytes())
 
+    def select(self, recipe_id: str) -> CommandAck:
+        command_id = uuid4().hex
+        command = Command(
+            command_id=command_id, kind=CommandKind.SELECT_RECIPE, recipe_id=recipe_id
+        )
+        self.send(Channel.COMMAND, command.to_bytes())
+        return self.command_acks.next()
+
     def acknowledge(self, trigger_id: str) -> None:
         self.send(Channel.RESULT_ACK, ResultAck(trigger_id=trigger_id).to_bytes())
 
@@ -312,9 +333,15 @@ def cell(broker: Broker, tmp_path: Path) -> Iterator[Cell]:
     recipes = {"plate": plate_recipe(), "cover": plate_recipe(recipe_id="cover")}
     two_views = (
         View(name="front"),
-        View(name="back", forbidden=(ForbiddenDefect(category="scratch"),)),
+        View(
+            name="back",
+            forbidden=(ForbiddenDefect(category="scratch"),),
+            camera_features={"ExposureTime": 800},
+        ),
     )
     recipes["box"] = plate_recipe(recipe_id="box", views=two_views)
+    wrong = (View(camera_features={"ExposureTme": 800}),)
+    recipes["typo"] = plate_recipe(recipe_id="typo", views=wrong)
     world = World(
         boot_id=boot_id,
         clock=clock,
@@ -471,6 +498,48 @@ def test_views_are_joined_into_the_verdict_on_the_part(cell: Cell, plc: Scripted
     assert (back.is_partial, back.verdict) == (True, Verdict.NOT_OK)
     assert (front.is_partial, front.verdict) == (False, Verdict.NOT_OK), "front alone was good"
     assert front.job_id == back.job_id
+
+
+def test_each_view_is_seen_with_its_own_camera_features(cell: Cell, plc: ScriptedPlc) -> None:
+    assert plc.select("box").accepted
+    for number, view in enumerate(("back", "front", "back", "front")):
+        result = plc.run_part(f"t{number}", view=view, recipe_id="box")
+        assert (result.view, result.is_partial) == (view, view == "back")
+        assert (result.recipe_id, result.recipe_version) == ("box", 1)
+    assert cell.camera.seen_with == [{"ExposureTime": 800}, {}] * 2
+
+
+def test_recipe_whose_features_the_camera_refuses_is_an_error_until_another_is_selected(
+    plc: ScriptedPlc,
+) -> None:
+    assert plc.select("typo").accepted
+    status = plc.wait_for_state(lambda status: status.station_state is StationState.ERROR)
+    assert "has no feature ExposureTme (recipe typo, view main)" in status.alarms[0].cause
+    assert "camera_features" in status.alarms[0].action
+    assert plc.select("plate").accepted
+    plc.wait_for_state(lambda status: status.station_state is StationState.READY)
+    assert plc.run_part("t1").verdict is Verdict.OK
+
+
+def test_recipe_from_the_cloud_is_tried_on_the_camera_before_it_comes_into_force(
+    cell: Cell, plc: ScriptedPlc
+) -> None:
+    for version, feature in ((2, "ExposureTme"), (3, "Gain")):
+        pushed = plate_recipe(version=version, views=(View(camera_features={feature: 1}),))
+        desired = DesiredRecipe(recipe=pushed, issued_at=datetime.now(UTC))
+        cell.core.access.post_recipe(desired)
+        code = "recipe_refused" if version == 2 else "recipe_selected"
+        wait_until(partial(_noted, cell, code, f"plate v{version}"))
+    result = plc.run_part("t1")
+    assert result.recipe_version == 3
+    assert cell.camera.seen_with == [{"Gain": 1}]
+    wait_until(lambda: bool(cell.outbox.inspections))
+    assert cell.outbox.inspections[0].recipe_version == 3
+
+
+def _noted(cell: Cell, code: str, text: str) -> bool:
+    events = [record for record in list(cell.outbox.records) if isinstance(record, StationEvent)]
+    return any(event.code == code and text in event.text for event in events)
 
 
 def test_trigger_for_another_recipe_than_the_selected_is_refused(plc: ScriptedPlc) -> None:
