@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from models.contract.bundle import read_manifest
 from models.training import cli_fit, cli_predict, cli_preview
 from models.training import cli_options as options
 from models.training.cli_session import interruption, open_session, reporting
@@ -84,6 +85,7 @@ def evaluate(
         Path | None, typer.Option(help="Write detections here, in COCO's result format.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Write a model card into this folder.")] = None,
     master: options.Master = "local[*]",
     workers: options.Workers = None,
     as_json: options.Json = False,
@@ -92,6 +94,7 @@ def evaluate(
     with reporting(as_json) as reporter:
         from models.training import dataset_formats, evaluate, picture_files, spark_session
         from models.training.evaluate import judge_bundles
+        from models.training.evaluation_card import look_closely, write_evaluation_card
 
         known = None
         if labels is not None and images is not None and snapshot is None:
@@ -110,11 +113,14 @@ def evaluate(
                 else evaluate.split_pictures(session, snapshot or "", split, parallelism=slots)
             )
             judged = judge_bundles(pictures, {"bundle": bundle})["bundle"]
+            look = look_closely(read_manifest(bundle), pictures, judged)
+            if card:
+                write_evaluation_card(card, bundle, pictures, judged, look)
         figures = evaluate.figures_of(judged) | {"master": master}
         if predictions:
             write_json(predictions, evaluate.coco_rows(pictures, judged.found))
         if report:
-            write_json(report, figures)
+            write_json(report, look.figures | figures)
         if judged.skipped:
             reporter.note(f"warning: {len(judged.skipped)} pictures could not be read")
         reporter.done(

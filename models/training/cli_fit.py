@@ -1,6 +1,8 @@
 """The commands that train: ``fit``, ``export`` and ``run``, which is both."""
 
 import json
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +15,26 @@ from models.training.cli_session import SPARK_LOG, open_session, reporting
 from models.training.default_init import default_init
 from models.training.errors import InputError
 from models.training.fit_settings import REPORT_NAME
+from models.training.operating_point import Costs
 from models.training.reporting import Reporter
 
 # What a run keeps of its budget for export and evaluation: a fifth, within these.
 RESERVE_RATIO = 0.2
 RESERVE_RANGE_S = (20.0, 150.0)
+# What a run of so many steps may spend on export and evaluation.
+GATE_S = 900.0
+# Of a report; thousands of figures that no progress line needs.
+LONG_PARTS = ("analysis", "operating_point")
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What the caller wants of the part after the fit."""
+
+    costs: Costs
+    ends_at: float
+    """Monotonic second."""
+    compare: Path | None
 
 
 def fit(
@@ -72,18 +89,24 @@ def export(
     run: Annotated[Path, typer.Option(help="Folder of a finished fit.")],
     bundle: options.BundleDir,
     compare: options.Compare = None,
+    escape_cost: options.EscapeCost = 10.0,
+    false_reject_cost: options.FalseRejectCost = 1.0,
+    budget: Annotated[str, typer.Option(help="Wall time of everything.")] = "15m",
     master: options.Master = "local[*]",
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
     """Quantize a finished fit, measure the INT8 file and write the bundle."""
     with reporting(as_json) as reporter:
-        from models.training.release_candidate import check_bundle_dir, read_run
+        from models.training.finished_run import read_run
+        from models.training.release_candidate import check_bundle_dir
 
+        ends_at = time.monotonic() + options.seconds(budget)
         check_bundle_dir(bundle)
         read_run(run)
         with open_session(reporter, master, workers, run) as session:
-            _finish(session, run, bundle, compare, reporter)
+            finish = Finish(options.costs(escape_cost, false_reject_cost), ends_at, compare)
+            _finish(session, run, bundle, finish, reporter)
 
 
 def run(
@@ -95,6 +118,8 @@ def run(
     name: options.Name = None,
     budget: Annotated[str, typer.Option(help="Wall time of everything, such as 45m.")] = "45m",
     compare: options.Compare = None,
+    escape_cost: options.EscapeCost = 10.0,
+    false_reject_cost: options.FalseRejectCost = 1.0,
     steps: options.Steps = None,
     batch: options.Batch = None,
     seed: options.Seed = 0,
@@ -114,6 +139,7 @@ def run(
         from models.training.preparation import FitRequest
         from models.training.release_candidate import check_bundle_dir
 
+        started, wanted_s = time.monotonic(), options.seconds(budget)
         check_bundle_dir(bundle)
         init = _init(init, reporter)
         run_dir = run or bundle.with_name(f"{bundle.name}.run")
@@ -132,7 +158,10 @@ def run(
         check_request(request)
         with open_session(reporter, master, workers, run_dir) as session:
             _fit(session, request, reporter)
-            _finish(session, run_dir, bundle, compare, reporter)
+            # A number of steps takes as long as it takes; only what follows can be kept short.
+            ends_at = time.monotonic() + GATE_S if steps else started + wanted_s
+            finish = Finish(options.costs(escape_cost, false_reject_cost), ends_at, compare)
+            _finish(session, run_dir, bundle, finish, reporter)
 
 
 def fit_budget_s(total_s: float) -> float:
@@ -177,51 +206,55 @@ def _finish(
     session: Any,  # noqa: ANN401 - late import
     run_dir: Path,
     bundle: Path,
-    compare: Path | None,
+    wishes: "Finish",
     reporter: Reporter,
 ) -> None:
     """Everything after the fit."""
     from models.training import release_candidate as release
     from models.training import snapshot_io, spark_session
+    from models.training.candidate import CandidateMaker, CandidateOrder
+    from models.training.finished_run import read_run
     from models.training.picture_results import keep_picture_results
 
-    finished = release.read_run(run_dir)
-    made = run_dir / "bundle.part"
-    reporter.stage("export", "quantizing")
-    url = finished.state.snapshot_url
-    index = snapshot_io.read_index(session, url, Split)
-    pictures = release.choose_pictures(session, url, index)
+    finished = read_run(run_dir)
+    made, compare = run_dir / "bundle.part", wishes.compare
+    reporter.stage("export", "quantizing and measuring")
+    index = snapshot_io.read_index(session, finished.state.snapshot_url, Split)
+    order = CandidateOrder(
+        parallelism=spark_session.total_slots(session),
+        ends_at=wishes.ends_at,
+        compare=compare,
+        costs=wishes.costs,
+        tell=reporter.note,
+    )
     # TensorFlow and NNCF greet on the error stream when they are imported.
     with spark_session.error_stream_to(run_dir / SPARK_LOG):
-        facts = release.export_run(finished, made, pictures)
-    reporter.stage("evaluate", "measuring the INT8 model")
-    judged, split = release.judge_candidate(
-        session,
-        finished,
-        made,
-        compare,
-        index=index,
-        parallelism=spark_session.total_slots(session),
+        candidate = CandidateMaker(session, finished, made, index, order).make()
+    if candidate.quantization.shipped != "int8":
+        reporter.note(f"warning: ships in float: {candidate.quantization.reason}")
+    reporter.stage("evaluate", "writing the card")
+    manifest, analysis = release.seal_bundle(
+        finished, made, candidate, costs=wishes.costs, index=index
     )
-    manifest = release.seal_bundle(made, facts, judged, pictures)
     release.put_in_place(made, bundle)
     known = {"candidate": manifest} | ({"running": read_manifest(compare)} if compare else {})
     keep_picture_results(
         run_dir,
         snapshot_id=finished.state.snapshot_id,
         index=index,
-        split=split,
-        judged=judged,
+        split=candidate.split,
+        judged=candidate.judged,
         manifests=known,
     )
-    report = release.report_of(finished, manifest, judged, split)
+    report = release.report_of(finished, manifest, candidate, analysis)
     (run_dir / REPORT_NAME).write_text(json.dumps(report, indent=2) + "\n")
-    maps = [f"INT8 mAP@0.5 {figure(report['candidate']['map50'])}"]
+    shipped = {"int8": "INT8", "f32": "float"}[manifest.precision]
+    maps = [f"{shipped} mAP@0.5 {figure(report['candidate']['map50'])}"]
     maps += [f"{key} {figure(report[key]['map50'])}" for key in ("float", "running") if report[key]]
     reporter.done(
         f"bundle {manifest.bundle_id} in {bundle}: {', '.join(maps)} on "
-        f"{report['candidate']['num_images']} {split.value} pictures",
+        f"{report['candidate']['num_images']} {candidate.split.value} pictures",
         bundle=str(bundle),
         bundle_id=manifest.bundle_id,
-        report=report,
+        report={name: report[name] for name in report if name not in LONG_PARTS},
     )

@@ -10,6 +10,7 @@ import typer
 from models.contract.bundle import read_manifest
 from models.training.durations import parse_duration
 from models.training.errors import InputError
+from models.training.operating_point import Costs
 
 Master = Annotated[
     str, typer.Option(help="Spark master: local[N], spark://host:7077, yarn, k8s://…")
@@ -30,6 +31,8 @@ Init = Annotated[
         "bundle's backbone) or none. Left out: imagenet where it can be had, else baseline."
     ),
 ]
+EscapeCost = Annotated[float, typer.Option(help="What a bad part costs that passes.")]
+FalseRejectCost = Annotated[float, typer.Option(help="What a good part costs that is rejected.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Exact number of steps; no budget.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Pictures a step, over all workers.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same batches.")]
@@ -61,6 +64,17 @@ def seconds(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise InputError(f"--budget {error}") from error
+
+
+def costs(escape: float, false_reject: float) -> Costs:
+    """What mistakes cost, for the choice of operating points.
+
+    Raises:
+        InputError: a cost is not positive.
+    """
+    if escape <= 0 or false_reject <= 0:
+        raise InputError("--escape-cost and --false-reject-cost must be above 0")
+    return Costs(escape=escape, false_reject=false_reject)
 
 
 def size(text: str | None) -> tuple[int | None, int | None]:

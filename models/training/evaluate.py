@@ -1,7 +1,7 @@
 """Judge bundles on Spark: every executor runs the very file that ships."""
 
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -245,14 +245,25 @@ def coco_rows(pictures: PictureSet, found: Iterable[Found]) -> list[dict[str, An
     ]
 
 
-def pictures_of(pictures: PictureSet, image_ids: Sequence[str]) -> dict[str, Image]:
-    """Decode some of the pictures in the driver; those that cannot be read are left out."""
+def pictures_of(
+    pictures: PictureSet,
+    image_ids: Sequence[str],
+    change: Callable[[Image], Image] | None = None,
+) -> dict[str, Image]:
+    """Decode some of the pictures in the driver; those that cannot be read are left out.
+
+    Args:
+        pictures: of which some are wanted.
+        image_ids: of those.
+        change: what to keep of each, such as a smaller one: the originals may fill the memory.
+    """
     wanted = pictures.rows.where(fn.col("image_id").isin(list(image_ids)))
     decoded: dict[str, Image] = {}
-    for row in wanted.select("image_id", "path", "image").toArrow().to_pylist():
-        image = decode(row["image"] if row["image"] is not None else read_picture(row["path"]))
+    for row in wanted.select("image_id", "path", "image").toLocalIterator():
+        data = bytes(row["image"]) if row["image"] is not None else read_picture(row["path"])
+        image = decode(data)
         if image is not None:
-            decoded[row["image_id"]] = image
+            decoded[row["image_id"]] = change(image) if change else image
     return decoded
 
 

@@ -28,6 +28,8 @@ from models.contract.bundle import (
     Category,
     CategoryMetrics,
     Lineage,
+    OperatingPoint,
+    QuantizationRecord,
     bundle_id_of,
     hash_files,
     read_manifest,
@@ -37,10 +39,10 @@ from models.detector.postprocess import add_postprocess
 from models.detector.preprocess import Image
 from models.detector.runtime import DetectorRuntime
 from models.detector.spec import DetectorSpec
-from models.training.card import Example, write_card
-from models.training.metrics import DEFAULT_THRESHOLD, Evaluation
+from models.training.card import CardFacts, write_card
+from models.training.metrics import DEFAULT_THRESHOLD
 from models.training.network import with_embedding
-from models.training.quantize import quantize
+from models.training.quantize import PLAIN, AccuracyTarget, Recipe, quantize
 
 MAX_GOLDEN_SIDE_PX = 512
 MAX_GOLDEN_PICTURES = 6
@@ -53,8 +55,6 @@ class BundleFacts:
     name: str
     categories: tuple[Category, ...]
     lineage: Lineage = field(default_factory=Lineage)
-    trained_on: str = ""
-    """One sentence for the card: which pictures, how many, how long."""
 
 
 def export_bundle(
@@ -67,6 +67,9 @@ def export_bundle(
     calibration: Sequence[Image],
     golden: Sequence[Image],
     precision: Literal["int8", "f32"] = "int8",
+    network: ov.Model | None = None,
+    recipe: Recipe = PLAIN,
+    target: AccuracyTarget | None = None,
 ) -> BundleManifest:
     """Write a bundle that can be run and measured.
 
@@ -80,14 +83,22 @@ def export_bundle(
         calibration: training pictures for the quantization.
         golden: pictures that the model must answer alike for ever; best with boxes of each class.
         precision: ``"f32"`` leaves the quantization out, to measure what it costs.
+        network: of ``model``, from `to_openvino`, where that was done before.
+        recipe: how to quantize.
+        target: for a recipe with accuracy control.
+
+    Raises:
+        OutOfTimeError: accuracy control did not get there in time; no bundle is left.
     """
     shutil.rmtree(bundle_dir, ignore_errors=True)
-    (bundle_dir / FLOAT_FOLDER).mkdir(parents=True)
-    network = to_openvino(model, spec)
+    network = network or to_openvino(model, spec)
     if precision == "int8":
-        network = quantize(network, calibration, spec)
+        network = quantize(network, calibration, spec, recipe, target)
+    (bundle_dir / FLOAT_FOLDER).mkdir(parents=True)
     # Not compressed to FP16: an anchor's place would move by a quarter of a pixel.
-    ov.save_model(add_postprocess(network, spec), bundle_dir / MODEL_NAME, compress_to_fp16=False)
+    ov.save_model(
+        add_postprocess(network.clone(), spec), bundle_dir / MODEL_NAME, compress_to_fp16=False
+    )
     (bundle_dir / SPEC_NAME).write_text(spec.model_dump_json(indent=2) + "\n")
     model.save_weights(bundle_dir / FLOAT_WEIGHTS_NAME)
     _write_golden_pictures(bundle_dir, golden)
@@ -100,14 +111,26 @@ def export_bundle(
     return _with_golden_answers(bundle_dir, manifest)
 
 
-def complete_bundle(
-    bundle_dir: Path,
-    facts: BundleFacts,
-    *,
-    evaluation: Evaluation,
-    float_evaluation: Evaluation | None,
-    examples: Sequence[Example] = (),
-) -> BundleManifest:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured of an exported bundle.
+
+    Attributes:
+        card: all that the card tells.
+        thresholds: operating points, where they were chosen after the export.
+        operating_point: what they were chosen by.
+        quantization: INT8 against float.
+        split: that was judged on.
+    """
+
+    card: CardFacts
+    thresholds: Mapping[str, float] | None = None
+    operating_point: OperatingPoint | None = None
+    quantization: QuantizationRecord | None = None
+    split: str | None = None
+
+
+def complete_bundle(bundle_dir: Path, facts: BundleFacts, measured: Measured) -> BundleManifest:
     """Write figures and card into an exported bundle.
 
     The card is one of the bundle's files, so the bundle's identity changes here for the last time.
@@ -115,18 +138,19 @@ def complete_bundle(
     Args:
         bundle_dir: from `export_bundle`.
         facts: as given to it.
-        evaluation: of this bundle's own file on the locked pictures.
-        float_evaluation: of the network before quantization on the same.
-        examples: pictures for the card.
+        measured: with this bundle's own file on the locked pictures.
     """
     exported = read_manifest(bundle_dir)
     manifest = exported.model_copy(
         update={
-            "metrics": _metrics(evaluation, float_evaluation),
+            "metrics": _metrics(measured),
             "lineage": facts.lineage,
+            "thresholds": dict(measured.thresholds or exported.thresholds),
+            "operating_point": measured.operating_point,
+            "quantization": measured.quantization,
         }
     )
-    write_card(bundle_dir, manifest, evaluation, trained_on=facts.trained_on, examples=examples)
+    write_card(bundle_dir, manifest, measured.card)
     files = hash_files(bundle_dir)
     sealed = manifest.model_copy(update={"files": files, "bundle_id": bundle_id_of(files)})
     _write_manifest(bundle_dir, sealed)
@@ -215,14 +239,26 @@ def _write_manifest(bundle_dir: Path, manifest: BundleManifest) -> None:
     (bundle_dir / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
-def _metrics(evaluation: Evaluation, float_evaluation: Evaluation | None) -> BundleMetrics:
+def _metrics(measured: Measured) -> BundleMetrics:
+    evaluation, float_evaluation = measured.card.evaluation, measured.card.float_evaluation
+    analysis = measured.card.analysis
+    close = analysis.per_class if analysis else {}
     return BundleMetrics(
         map50=evaluation.map50,
+        map50_interval=analysis.map50_interval if analysis else None,
         map=evaluation.map,
         float_map50=float_evaluation.map50 if float_evaluation else None,
         num_images=evaluation.num_images,
+        split=measured.split,
         per_category={
-            name: CategoryMetrics(ap50=own.ap50, recall=own.recall, num_boxes=own.num_boxes)
+            name: CategoryMetrics(
+                ap50=own.ap50,
+                ap50_interval=close[name].ap50_interval if name in close else None,
+                recall=own.recall,
+                recall_interval=close[name].recall_interval if name in close else None,
+                precision=own.precision,
+                num_boxes=own.num_boxes,
+            )
             for name, own in evaluation.per_class.items()
         },
     )

@@ -8,8 +8,8 @@ category  miss                                     false alarm
 ========  =======================================  ==========================================
 defect    the bad part passes: an escape           the good part is rejected: a false reject
 object    it seems to be missing: a false reject   it may stand in for one that is missing: an
-                                                   escape; over a labelled one of its kind it
-                                                   hides nothing and counts as a false reject
+                                                   escape. Where none is missing, or over one that
+                                                   is there, it hides nothing: a false reject
 ========  =======================================  ==========================================
 
 Costs are counted on pictures like the validation pictures. Where bad parts are rarer on the line
@@ -23,7 +23,7 @@ from pydantic import Field
 
 from models.contract.model import Frozen
 from models.training.answers import Found, Truth
-from models.training.box_matching import ClassMatches, Floats, match_boxes
+from models.training.box_matching import ClassMatches, Flags, Floats, match_boxes
 
 # Scores that may become a threshold; finer steps than this mean nothing.
 THRESHOLD_GRID = np.round(np.arange(0.05, 0.951, 0.01), 2)
@@ -105,12 +105,23 @@ def expected_cost(matches: ClassMatches, *, is_defect: bool, costs: Costs) -> Fl
     if is_defect:
         of_false_alarm = np.full(len(wrong), costs.false_reject)
     else:
-        free = matches.stands_free()[~matches.hits]
-        of_false_alarm = np.where(free, costs.escape, costs.false_reject)
+        hiding = may_hide(matches)[~matches.hits]
+        of_false_alarm = np.where(hiding, costs.escape, costs.false_reject)
     missed = matches.num_labels - _count_from(matches.label_scores)
     alarms = (wrong[None] >= THRESHOLD_GRID[:, None]) @ of_false_alarm
     cost: Floats = (missed * of_miss + alarms) / max(1, matches.num_pictures)
     return cost
+
+
+def may_hide(matches: ClassMatches) -> Flags:
+    """``(N,)``: whether each box of an object could stand in for one that is missing.
+
+    It can where nothing of its kind is, in a picture with fewer of them than the fullest one has.
+    """
+    labels = np.bincount(matches.label_pictures, minlength=matches.num_pictures)
+    is_missing = labels < labels.max(initial=0)
+    hiding: Flags = matches.stands_free() & is_missing[matches.pictures]
+    return hiding
 
 
 def curve_of(

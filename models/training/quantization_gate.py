@@ -74,6 +74,7 @@ def search(
     seconds_left: Callable[[], float],
     limits: GateLimits | None = None,
     recipes: Sequence[Recipe] = RECIPES,
+    tell: Callable[[str], None] | None = None,
 ) -> Search[Made]:
     """Try recipes until one passes or the time is over; the first is always tried.
 
@@ -82,6 +83,7 @@ def search(
         seconds_left: until the search must be over.
         limits: of the gate.
         recipes: in the order in which to try them.
+        tell: gets a line about each recipe that did not pass.
     """
     limits = limits or GateLimits()
     attempts: list[QuantizationAttempt] = []
@@ -108,6 +110,8 @@ def search(
                 faults=faults,
             )
         )
+        if faults and tell is not None:
+            tell(f"INT8 by {recipe.name} loses too much: {', '.join(faults)}")
         if best is None or (tried.int8.map50 or 0.0) > (best.int8.map50 or 0.0) or not faults:
             best = tried
         if not faults:

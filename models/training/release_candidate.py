@@ -1,73 +1,25 @@
-"""From a finished fit to a bundle that was measured: export, judge, seal."""
+"""From a candidate that was measured to a bundle in its place, and the run's report."""
 
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as fn
-
-from models.contract.bundle import MANIFEST_NAME, BundleManifest, Lineage
+from models.contract.bundle import MANIFEST_NAME, BundleManifest, Category
 from models.contract.snapshot import Split
 from models.detector.preprocess import Image
+from models.detector.runtime import DetectorRuntime
+from models.training.analysis import Analysis, Judged, analyse
+from models.training.candidate import CANDIDATE, FLOAT, RUNNING, Candidate
+from models.training.card_facts import CardFacts, DataRow, SpeedRow
+from models.training.card_pictures import Example, MistakePicture
 from models.training.errors import InputError
-from models.training.evaluate import Judgement, judge_bundles, snapshot_pictures
-from models.training.fit_settings import (
-    OUTCOME_NAME,
-    RUN_NAME,
-    WEIGHTS_NAME,
-    FitOutcome,
-    RunState,
-    read_run_file,
-)
-from models.training.pictures import decode
-from models.training.snapshot_io import IndexRow, read_split
-
-# Twice as many cost 7 s more and changed nothing that could be measured.
-NUM_CALIBRATION = 96
-NUM_GOLDEN = 4
-NUM_EXAMPLES = 6
-FLOAT_BUNDLE = "float_bundle"
-
-Precision = Literal["int8", "f32"]
-
-CANDIDATE, RUNNING, FLOAT = "candidate", "running", "float"
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRun:
-    """What a fit left behind."""
-
-    run_dir: Path
-    state: RunState
-    outcome: FitOutcome
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenPictures:
-    """Pictures of the snapshot that the export needs in the driver."""
-
-    calibration: tuple[Image, ...]
-    golden: tuple[Image, ...]
-    examples: tuple[Image, ...]
-    num_train: int
-
-
-def read_run(run_dir: Path) -> FinishedRun:
-    """Read a run folder.
-
-    Raises:
-        InputError: there is no finished fit in it.
-    """
-    state = read_run_file(run_dir, RUN_NAME, RunState)
-    outcome = read_run_file(run_dir, OUTCOME_NAME, FitOutcome)
-    if state is None or outcome is None or not (run_dir / WEIGHTS_NAME).is_file():
-        raise InputError(f"--run {run_dir}: no finished fit there")
-    return FinishedRun(run_dir, state, outcome)
+from models.training.evaluate import Judgement, PictureSet, pictures_of
+from models.training.finished_run import FLOAT_BUNDLE, FinishedRun
+from models.training.mistakes import Mistake
+from models.training.operating_point import DEFAULT_THRESHOLD, Costs
+from models.training.snapshot_io import IndexRow, count_splits
+from models.training.speed import measure_speed
 
 
 def check_bundle_dir(bundle_dir: Path) -> None:
@@ -83,131 +35,81 @@ def check_bundle_dir(bundle_dir: Path) -> None:
         raise InputError(f"--bundle {bundle_dir} exists and is not a bundle: name another folder")
 
 
-def choose_pictures(session: SparkSession, url: str, index: Sequence[IndexRow]) -> ChosenPictures:
-    """Fetch pictures to calibrate with, to hold golden, and for the card."""
-    from models.training.export import choose_golden
-
-    train = [row for row in index if row.split is Split.TRAIN]
-    shown = [row for row in index if row.split is Split.VAL] or train
-    calibration = spread(train, NUM_CALIBRATION)
-    places = choose_golden([[box[0] for box in row.boxes] for row in shown], NUM_EXAMPLES)
-    examples = [shown[place] for place in places]
-    fetched = fetch_pictures(session, url, [*calibration, *examples])
-    return ChosenPictures(
-        calibration=tuple(fetched[row.image_id] for row in calibration),
-        golden=tuple(fetched[row.image_id] for row in examples[:NUM_GOLDEN]),
-        examples=tuple(fetched[row.image_id] for row in examples),
-        num_train=len(train),
-    )
-
-
-def spread(rows: Sequence[IndexRow], count: int) -> list[IndexRow]:
-    """At most ``count`` rows, evenly over their categories so that rare ones are among them."""
-    frequency = Counter(box[0] for row in rows for box in row.boxes)
-    # Rows come in the order of a hash, so taking from the front is taking at random.
-    by_rarity = sorted(
-        rows, key=lambda row: min((frequency[box[0]] for box in row.boxes), default=len(rows))
-    )
-    rare = by_rarity[: count // 4]
-    taken = {row.image_id for row in rare}
-    return rare + [row for row in rows if row.image_id not in taken][: count - len(rare)]
-
-
-def fetch_pictures(session: SparkSession, url: str, rows: Sequence[IndexRow]) -> dict[str, Image]:
-    """Decode some pictures of a snapshot in the driver."""
-    pictures: dict[str, Image] = {}
-    for split in dict.fromkeys(row.split for row in rows):
-        ids = [row.image_id for row in rows if row.split is split]
-        wanted = read_split(session, url, split).where(fn.col("image_id").isin(ids))
-        for entry in wanted.select("image_id", "image").toArrow().to_pylist():
-            image = decode(entry["image"])
-            if image is not None:
-                pictures[entry["image_id"]] = image
-    return pictures
-
-
-def export_run(run: FinishedRun, bundle_dir: Path, pictures: ChosenPictures) -> Any:  # noqa: ANN401
-    """Export a fit as an INT8 bundle, and as a float one beside it to compare with.
-
-    Returns:
-        The facts to seal the bundle with.
-    """
-    from models.training.export import BundleFacts, export_bundle
-    from models.training.network import build_network
-
-    model = build_network(run.state.spec)
-    model.load_weights(run.run_dir / WEIGHTS_NAME)
-    facts = BundleFacts(
-        name=run.state.name,
-        categories=run.state.categories,
-        lineage=lineage_of(run),
-        trained_on=_in_words(run, pictures.num_train),
-    )
-    thresholds = run.outcome.thresholds
-    places: dict[Precision, Path] = {"int8": bundle_dir, "f32": run.run_dir / FLOAT_BUNDLE}
-    for precision, folder in places.items():
-        export_bundle(
-            model,
-            run.state.spec,
-            folder,
-            facts,
-            thresholds=thresholds,
-            calibration=pictures.calibration,
-            golden=pictures.golden,
-            precision=precision,
-        )
-    return facts
-
-
-def judge_candidate(
-    session: SparkSession,
+def seal_bundle(
     run: FinishedRun,
     bundle_dir: Path,
-    compare: Path | None,
+    candidate: Candidate,
     *,
+    costs: Costs,
     index: Sequence[IndexRow],
-    parallelism: int,
-) -> tuple[dict[str, Judgement], Split]:
-    """Measure the INT8 bundle, the float one and the running one on the same pictures.
-
-    A snapshot without locked pictures is judged on its validation pictures, which the run has
-    chosen its weights with: better than nothing, and the report says so.
-    """
-    split = Split.LOCKED if any(row.split is Split.LOCKED for row in index) else Split.VAL
-    names = [category.name for category in run.state.categories]
-    pictures = snapshot_pictures(
-        session,
-        run.state.snapshot_url,
-        [row for row in index if row.split is split],
-        names,
-        parallelism=parallelism,
-    )
-    bundles = {CANDIDATE: bundle_dir, FLOAT: run.run_dir / FLOAT_BUNDLE}
-    if compare is not None:
-        bundles[RUNNING] = compare
-    return judge_bundles(pictures, bundles), split
-
-
-def seal_bundle(
-    bundle_dir: Path,
-    facts: Any,  # noqa: ANN401 - BundleFacts, whose module needs TensorFlow
-    judged: Mapping[str, Judgement],
-    pictures: ChosenPictures,
-) -> BundleManifest:
+) -> tuple[BundleManifest, Analysis]:
     """Write the measured figures and the card into the bundle."""
-    from models.detector.runtime import DetectorRuntime
-    from models.training.card import Example
-    from models.training.export import complete_bundle
+    from models.training.export import Measured, complete_bundle
 
-    with DetectorRuntime.load(bundle_dir) as runtime:
-        examples = [Example(image, runtime.infer(image)) for image in pictures.examples]
-    return complete_bundle(
-        bundle_dir,
-        facts,
-        evaluation=judged[CANDIDATE].evaluation,
-        float_evaluation=judged[FLOAT].evaluation,
-        examples=examples,
+    judged = candidate.judged[CANDIDATE]
+    thresholds = candidate.points.thresholds
+    analysis, mistakes = analysis_of(judged, run.state.categories, thresholds, costs)
+    card = CardFacts(
+        evaluation=judged.evaluation,
+        float_evaluation=candidate.judged[FLOAT].evaluation,
+        analysis=analysis,
+        curves=candidate.points.curves,
+        judged_on=_judged_on(candidate.split),
+        trained_on=_in_words(run, index),
+        data=data_rows(index),
+        speed=_speed(run, bundle_dir, candidate),
+        mistakes=mistake_pictures(candidate.pictures, judged, mistakes, thresholds),
+        examples=_examples(bundle_dir, candidate.examples),
     )
+    measured = Measured(
+        card=card,
+        thresholds=thresholds,
+        operating_point=candidate.points.chosen_by,
+        quantization=candidate.quantization,
+        split=candidate.split.value,
+    )
+    return complete_bundle(bundle_dir, candidate.facts, measured), analysis
+
+
+def analysis_of(
+    judged: Judgement,
+    categories: Sequence[Category],
+    thresholds: Mapping[str, float],
+    costs: Costs,
+) -> tuple[Analysis, list[Mistake]]:
+    """Look closely at what a bundle has answered."""
+    return analyse(Judged(judged.truths, judged.found, categories, thresholds, costs))
+
+
+def mistake_pictures(
+    pictures: PictureSet,
+    judged: Judgement,
+    mistakes: Sequence[Mistake],
+    thresholds: Mapping[str, float],
+) -> list[MistakePicture]:
+    """Mistakes with their pictures and all that is labelled and found in them."""
+    fetched = pictures_of(pictures, [mistake.image_id for mistake in mistakes])
+    truths = {truth.image_id: truth for truth in judged.truths}
+    answers = {answer.image_id: answer for answer in judged.found}
+    shown = []
+    for mistake in mistakes:
+        image, answer = fetched.get(mistake.image_id), answers.get(mistake.image_id)
+        if image is None or answer is None:
+            continue
+        rows = zip(answer.scores.tolist(), answer.categories, strict=True)
+        counts = [score >= thresholds.get(name, DEFAULT_THRESHOLD) for score, name in rows]
+        labels = truths[mistake.image_id].boxes
+        shown.append(MistakePicture(mistake, image, labels, answer.boxes[counts]))
+    return shown
+
+
+def data_rows(index: Sequence[IndexRow]) -> list[DataRow]:
+    """Pictures and boxes of each split that has any."""
+    return [
+        DataRow(split.value, counts.num_images, counts.boxes_per_category)
+        for split, counts in count_splits(index).items()
+        if counts.num_images
+    ]
 
 
 def put_in_place(made: Path, bundle_dir: Path) -> None:
@@ -219,18 +121,17 @@ def put_in_place(made: Path, bundle_dir: Path) -> None:
 
 
 def report_of(
-    run: FinishedRun,
-    manifest: BundleManifest,
-    judged: Mapping[str, Judgement],
-    split: Split,
+    run: FinishedRun, manifest: BundleManifest, candidate: Candidate, analysis: Analysis
 ) -> dict[str, Any]:
     """The run's report: how it was trained, and how good it is beside float and running."""
+    judged = candidate.judged
     evaluations = {
         key: judgement.evaluation.model_dump(mode="json") for key, judgement in judged.items()
     }
     # The bundle got its identity only after it was measured.
     evaluations[CANDIDATE]["bundle_id"] = manifest.bundle_id
     evaluations[FLOAT]["bundle_id"] = manifest.bundle_id
+    point = candidate.points.chosen_by
     return {
         "master": run.outcome.master,
         "workers": run.outcome.workers,
@@ -239,29 +140,54 @@ def report_of(
         "seconds": run.outcome.seconds,
         "num_restarts": run.outcome.num_restarts,
         "snapshot_id": run.state.snapshot_id,
-        "split": split.value,
+        "split": candidate.split.value,
         "skipped": dict(judged[CANDIDATE].skipped),
         "images_per_s": judged[CANDIDATE].images_per_s,
+        "precision": manifest.precision,
+        "precision_in_force": judged[CANDIDATE].precision_in_force,
         CANDIDATE: evaluations[CANDIDATE],
         RUNNING: evaluations.get(RUNNING),
         FLOAT: evaluations[FLOAT],
+        "quantization": candidate.quantization.model_dump(mode="json"),
+        "operating_point": (point.model_dump(mode="json") if point else {})
+        | {"curves": curves_of(candidate)},
+        "analysis": analysis.model_dump(mode="json"),
     }
 
 
-def lineage_of(run: FinishedRun) -> Lineage:
-    """Where the bundle comes from."""
-    init = run.state.init
-    return Lineage(
-        snapshot_id=run.state.snapshot_id,
-        run_id=run.run_dir.resolve().name,
-        init=Path(init).name if Path(init).exists() else init,
-        parent_bundle_id=run.state.parent_bundle_id,
-        code_version=metadata.version("sightline"),
+def curves_of(candidate: Candidate) -> dict[str, Any]:
+    """What every threshold would have given on the pictures it was chosen on, by category."""
+    curves = candidate.points.curves.items()
+    return {name: curve.model_dump(mode="json") for name, curve in curves}
+
+
+def _speed(run: FinishedRun, bundle_dir: Path, candidate: Candidate) -> list[SpeedRow]:
+    shipped: str = candidate.quantization.shipped
+    folders = {shipped: bundle_dir} | (
+        {"f32": run.run_dir / FLOAT_BUNDLE} if shipped != "f32" else {}
     )
+    runtimes = {name: DetectorRuntime.load(folder) for name, folder in folders.items()}
+    try:
+        return measure_speed(runtimes, candidate.examples)
+    finally:
+        for runtime in runtimes.values():
+            runtime.close()
 
 
-def _in_words(run: FinishedRun, num_train: int) -> str:
+def _examples(bundle_dir: Path, pictures: Sequence[Image]) -> list[Example]:
+    with DetectorRuntime.load(bundle_dir) as runtime:
+        return [Example(image, runtime.infer(image)) for image in pictures]
+
+
+def _judged_on(split: Split) -> str:
+    if split is Split.LOCKED:
+        return "locked pictures"
+    return "validation pictures, for want of locked ones: thresholds were chosen on the same"
+
+
+def _in_words(run: FinishedRun, index: Sequence[IndexRow]) -> str:
     size = f"{run.state.spec.input_width}x{run.state.spec.input_height} px"
+    num_train = sum(row.split is Split.TRAIN for row in index)
     return (
         f"{num_train} pictures at {size}, {run.outcome.samples} showings in "
         f"{run.outcome.steps} steps of {run.state.settings.batch} on "

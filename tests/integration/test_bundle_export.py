@@ -1,9 +1,11 @@
 """A tiny network from Keras to a running INT8 bundle and back into training."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 
 from models.contract.bundle import (
@@ -16,9 +18,13 @@ from models.contract.bundle import (
 from models.detector import golden
 from models.detector.anchors import anchor_boxes
 from models.detector.boxes import decode_boxes
-from models.detector.preprocess import Image
+from models.detector.preprocess import Image, resize_to_input
 from models.detector.runtime import BundleError, DetectorRuntime
 from models.detector.spec import DetectorSpec
+from models.training.accuracy_target import accuracy_target
+from models.training.answers import Truth
+from models.training.errors import OutOfTimeError
+from models.training.quantize import CONVOLUTIONS, AccuracyTarget, Recipe, head_layers, quantize
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras 3.15 with NumPy 2.4.
@@ -50,7 +56,8 @@ def pictures(count: int) -> list[Image]:
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same random network as a float and as an INT8 bundle."""
     keras = pytest.importorskip("keras")
-    from models.training.export import BundleFacts, complete_bundle, export_bundle
+    from models.training.card import CardFacts
+    from models.training.export import BundleFacts, Measured, complete_bundle, export_bundle
     from models.training.metrics import ClassEvaluation, Evaluation
     from models.training.network import build_network, heads
 
@@ -77,7 +84,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         )
         folders[precision] = folder
     measured = Evaluation(map50=0.5, per_class={"bolt": ClassEvaluation(ap50=0.5, num_boxes=4)})
-    complete_bundle(folders["int8"], facts, evaluation=measured, float_evaluation=None)
+    complete_bundle(folders["int8"], facts, Measured(CardFacts(measured)))
     return folders
 
 
@@ -114,6 +121,76 @@ def test_runtime_finds_what_keras_and_numpy_find(bundles: dict[str, Path]) -> No
     assert (np.diff(found.scores) <= 0).all()
     assert found.embedding is not None
     assert found.embedding.ndim == 1
+
+
+@pytest.fixture(scope="module")
+def network(bundles: dict[str, Path]) -> ov.Model:
+    """The float network with raw answers, as quantization takes it."""
+    from models.training.export import to_openvino
+    from models.training.network import build_network
+
+    model = build_network(SPEC)
+    model.load_weights(bundles["f32"] / "float" / "weights.weights.h5")
+    return to_openvino(model, SPEC)
+
+
+def fake_quantized_inputs(model: ov.Model) -> dict[str, bool]:
+    """Whether each convolution reads rounded activations."""
+    return {
+        node.get_friendly_name(): node.input_value(0).get_node().get_type_name() == "FakeQuantize"
+        for node in model.get_ops()
+        if node.get_type_name() in CONVOLUTIONS
+    }
+
+
+def test_heads_that_stay_in_float_are_those_that_answer(network: ov.Model) -> None:
+    heads = set(head_layers(network))
+    # On each of two levels: class answers, box answers, and the box branch's depthwise layer.
+    assert len(heads) == 6
+    plain = fake_quantized_inputs(quantize(network, pictures(4), SPEC))
+    recipe = Recipe("heads", num_pictures=4, float_heads=True)
+    kept = fake_quantized_inputs(quantize(network, pictures(4), SPEC, recipe))
+    assert all(plain[name] for name in heads)
+    assert not any(kept[name] for name in heads)
+    assert sum(kept.values()) > 20
+
+
+def control(max_drop: float, ends_at: float) -> AccuracyTarget:
+    samples = [(resize_to_input(picture, SPEC), None) for picture in pictures(4)]
+    # Each answer counts as worse than the one before: only a wide limit is ever kept.
+    calls = iter(range(1000))
+    return AccuracyTarget(samples, lambda _: -float(next(calls)), max_drop, ends_at)
+
+
+def test_accuracy_control_ends_when_the_target_is_reached(network: ov.Model) -> None:
+    recipe = Recipe("control", num_pictures=4, accuracy_control=True)
+    target = control(1000, time.monotonic() + 300)
+    assert any(fake_quantized_inputs(quantize(network, pictures(4), SPEC, recipe, target)).values())
+
+
+def test_accuracy_control_ends_when_its_time_is_over(network: ov.Model) -> None:
+    recipe = Recipe("control", num_pictures=4, accuracy_control=True)
+    with pytest.raises(OutOfTimeError):
+        quantize(network, pictures(4), SPEC, recipe, control(0.001, time.monotonic()))
+
+
+def test_accuracy_control_measures_what_the_gate_measures() -> None:
+    logits = np.full((SPEC.num_anchors, 3), -9, np.float32)
+    codes = np.zeros((SPEC.num_anchors, 4), np.float32)
+    anchors = anchor_boxes(SPEC)
+    inside = [100, 130]
+    logits[inside, 0] = 3.0
+    doubled = Truth("a", anchors[inside] * 2, ("bolt", "bolt"))
+    target = accuracy_target(
+        [(np.zeros((128, 192, 3), np.uint8), doubled)], SPEC, {"bolt": 0.5}, ends_at=0.0
+    )
+    (sample,) = target.samples
+    assert sample[0].shape == (64, 96, 3)
+    assert target.metric([(sample, logits, codes)]) == pytest.approx(1)
+    # Below its operating point: mAP stays, recall is gone but for the hundredth that may be lost.
+    faint = logits.copy()
+    faint[inside[0], 0] = -1.0
+    assert target.metric([(sample, faint, codes)]) == pytest.approx(1 - 0.5 + 0.01)
 
 
 def test_validation_while_training_finds_what_the_exported_graph_finds(

@@ -56,19 +56,36 @@ def test_the_threshold_of_a_defect_follows_the_costs(costs: Costs, low: float, h
     assert low < chosen <= high
 
 
-def test_a_false_object_may_hide_a_missing_one_and_costs_as_an_escape() -> None:
-    chosen = choose_thresholds(*MIXED, ("scratch",), costs=Costs(escape=10, false_reject=4))
-    # Missing the weakest object costs 4; four objects where there are none cost 40.
-    assert chosen["scratch"] > 0.5
+def test_a_false_object_where_one_is_missing_costs_as_an_escape() -> None:
+    # Two bolts in one picture, and one in another, where a second is seen that is not there.
+    both = ([BOX, FAR], [(BOX, 0.9), (FAR, 0.9)])
+    missing = ([BOX], [(BOX, 0.9), (FAR, 0.6)])
+    weak = ([BOX, FAR], [(BOX, 0.55), (FAR, 0.55)])
+    pictures = one_class(both, missing, weak)
+    dear = choose_thresholds(*pictures, ("scratch",), costs=Costs(escape=10, false_reject=1))
+    assert dear["scratch"] > 0.6  # two false rejects are cheaper than one escape
+    cheap = choose_thresholds(*pictures, ("scratch",), costs=Costs(escape=1, false_reject=1))
+    assert cheap["scratch"] <= 0.55
 
 
-def test_a_second_box_on_an_object_that_is_there_hides_nothing() -> None:
-    own = match_boxes(*one_class(([BOX], [(BOX, 0.9), (HALF_OFF, 0.8)])), ("scratch",))["scratch"]
-    assert own.hits.tolist() == [True, False]
-    costs = expected_cost(own, is_defect=False, costs=Costs(escape=10, false_reject=1))
-    assert costs[0] == pytest.approx(1)
-    free = match_boxes(*one_class(([BOX], [(BOX, 0.9), (FAR, 0.8)])), ("scratch",))["scratch"]
-    assert expected_cost(free, is_defect=False, costs=Costs())[0] == pytest.approx(10)
+@pytest.mark.parametrize(
+    ("second", "others", "cost"),
+    [
+        pytest.param(FAR, [BOX, FAR], 10, id="where one is missing"),
+        pytest.param(FAR, [BOX], 1, id="where none is missing"),
+        pytest.param(HALF_OFF, [BOX, FAR], 1, id="over one that is there"),
+    ],
+)
+def test_a_false_object_hides_only_what_is_missing(
+    second: tuple[float, ...], others: list[tuple[float, ...]], cost: float
+) -> None:
+    fullest = (others, [(box, 0.9) for box in others])
+    own = match_boxes(*one_class(fullest, ([BOX], [(BOX, 0.9), (second, 0.8)])), ("scratch",))[
+        "scratch"
+    ]
+    assert own.hits.tolist().count(False) == 1
+    at_lowest = expected_cost(own, is_defect=False, costs=Costs(escape=10, false_reject=1))[0]
+    assert at_lowest == pytest.approx(cost / 2)
 
 
 def test_among_thresholds_of_one_cost_it_lies_low() -> None:
