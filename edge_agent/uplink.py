@@ -8,6 +8,8 @@ from edge_agent.outbox_rows import OutboxRow, RowKey
 from edge_agent.token_bucket import NS_PER_S
 from models.contract.messages import Stream
 
+MAX_PASSED = 12
+"""Times that a row is sent in vain while others are answered, before it is set aside."""
 MAX_PATIENCE = 4
 """The wait for an acknowledgement doubles up to this many times the first one."""
 
@@ -70,6 +72,10 @@ class RowFeed:
 class _Sent:
     row: OutboxRow
     at_ns: int
+    num_settled: int
+    """Answers that had come for other rows when this one was sent."""
+    num_passed: int = 0
+    """Times that it was sent in vain while others were answered."""
 
 
 class SendWindow:
@@ -90,6 +96,7 @@ class SendWindow:
         self._monotonic_ns = monotonic_ns
         self._patience = 1
         self._widened_ns = -(2**62)
+        self._num_settled = 0
         self._sent: dict[RowKey, _Sent] = {}
 
     def __contains__(self, key: RowKey) -> bool:
@@ -102,13 +109,17 @@ class SendWindow:
 
     def add(self, row: OutboxRow) -> None:
         """A row was sent, for the first time or again."""
-        self._sent[row.key] = _Sent(row, self._monotonic_ns())
+        before = self._sent.get(row.key)
+        num_passed = 0
+        if before is not None:
+            num_passed = before.num_passed + (self._num_settled > before.num_settled)
+        self._sent[row.key] = _Sent(row, self._monotonic_ns(), self._num_settled, num_passed)
 
     def settle(self, keys: Iterable[RowKey]) -> None:
         """The cloud has answered for these."""
         self._patience = 1
         for key in keys:
-            self._sent.pop(key, None)
+            self._num_settled += self._sent.pop(key, None) is not None
 
     def overdue(self) -> list[OutboxRow]:
         """Rows to send once more; oldest first."""
@@ -118,6 +129,10 @@ class SendWindow:
             self._patience = min(self._patience * 2, MAX_PATIENCE)
             self._widened_ns = self._monotonic_ns()
         return rows
+
+    def poisoned(self) -> list[OutboxRow]:
+        """Rows that the cloud has passed over so often that they only take others' place."""
+        return [sent.row for sent in self._sent.values() if sent.num_passed >= MAX_PASSED]
 
     def be_hopeful(self) -> None:
         """The connection is back: rows that wait longer than the first patience go again."""

@@ -28,6 +28,9 @@ STOP_TIMEOUT_S = 5.0
 # paho ignores the broker's Receive Maximum, and a broker may hang up on who goes beyond it.
 # 20 is mosquitto's default.
 MAX_INFLIGHT = 20
+# paho asks after one period of silence and waits for a second one: a dead line is noticed after
+# two. The broker gives up after one and a half of what it was told, and so shall we.
+KEEP_ALIVE_SHARE = 0.75
 PACKET_OVERHEAD_BYTES = 2_048
 """Topic, properties and header that come on top of a payload."""
 
@@ -248,7 +251,7 @@ class MqttConnection:
         client.connect_async(
             access.host,
             access.port,
-            keepalive=access.keep_alive_s,
+            keepalive=max(1, int(access.keep_alive_s * KEEP_ALIVE_SHARE)),
             clean_start=False,
             properties=properties,
         )

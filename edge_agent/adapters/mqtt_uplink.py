@@ -33,7 +33,7 @@ from edge_agent.errors import StorageError
 from edge_agent.outbox_rows import OutboxRow
 from edge_agent.ports import CloudInbox
 from edge_agent.token_bucket import NS_PER_S, TokenBucket
-from edge_agent.uplink import RowFeed, RowSource, SendWindow
+from edge_agent.uplink import MAX_PASSED, RowFeed, RowSource, SendWindow
 from models.contract.messages import (
     MAX_IMAGE_BYTES,
     MAX_MESSAGE_BYTES,
@@ -266,6 +266,7 @@ class MqttUplink:
     def _send_records(self) -> bool:
         """Send what there is; true when no record waits to be sent."""
         window = self._windows[Stream.RECORDS]
+        self._set_poisoned_aside(window)
         for row in window.overdue():
             self._send(row)
         for row in self._feeds[Stream.RECORDS].take(window.room):
@@ -275,6 +276,7 @@ class MqttUplink:
 
     def _send_images(self) -> None:
         window = self._windows[Stream.IMAGES]
+        self._set_poisoned_aside(window)
         for row in window.overdue():
             self._send(row)
         while window.room:
@@ -295,17 +297,17 @@ class MqttUplink:
         self._give_way()
         try:
             payload = self._payload(row)
+            header = ImageHeader.from_bytes(row.body) if row.stream is Stream.IMAGES else None
         except (StorageError, ContractError) as error:
             self._set_aside(row, str(error))
             return
         window = self._windows[row.stream]
         window.add(row)  # also when the connection is lost at this moment: its time runs out
-        if row.stream is Stream.RECORDS:
+        if header is None:
             self._connection.publish(
                 self._cell.topic(Channel.EVENT), payload, content_type="application/json"
             )
             return
-        header = ImageHeader.from_bytes(row.body)
         self._connection.publish(
             self._cell.topic(Channel.IMAGE),
             payload,
@@ -328,6 +330,10 @@ class MqttUplink:
         if len(payload) > limit:
             raise ContractError(f"{len(payload)} bytes are over the limit of {limit}")
         return payload
+
+    def _set_poisoned_aside(self, window: SendWindow) -> None:
+        for row in window.poisoned():
+            self._set_aside(row, f"never acknowledged, while {MAX_PASSED} times others were")
 
     def _set_aside(self, row: OutboxRow, cause: str) -> None:
         logger.error("row set aside: %s", cause)

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from edge_agent.outbox_rows import OutboxRow
-from edge_agent.uplink import RowFeed, SendWindow
+from edge_agent.uplink import MAX_PASSED, RowFeed, SendWindow
 from models.contract.messages import Stream
 
 BOOT = UUID(int=1)
@@ -131,3 +131,28 @@ def test_late_answer_for_a_row_that_is_gone_does_no_harm() -> None:
     window = SendWindow(size=1, resend_s=10, monotonic_ns=ManualClock())
     window.settle([make_row(7).key])
     assert window.room == 1
+
+
+def test_row_that_the_cloud_passes_over_again_and_again_is_poison() -> None:
+    clock = ManualClock()
+    window = SendWindow(size=5, resend_s=10, monotonic_ns=clock)
+    window.add(make_row(1))
+    for number in range(2, 2 + MAX_PASSED):
+        assert window.poisoned() == []
+        window.add(make_row(number))
+        window.settle([make_row(number).key])
+        clock.forward(10)
+        for row in window.overdue():
+            window.add(row)
+    assert ids(window.poisoned()) == [1]
+
+
+def test_row_is_no_poison_while_nothing_at_all_is_answered() -> None:
+    clock = ManualClock()
+    window = SendWindow(size=5, resend_s=10, monotonic_ns=clock)
+    window.add(make_row(1))
+    for _ in range(50):
+        clock.forward(40)
+        for row in window.overdue():
+            window.add(row)
+    assert window.poisoned() == []
