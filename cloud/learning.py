@@ -10,6 +10,7 @@ from apscheduler.triggers.cron import CronTrigger
 from cloud.agreement import SecondReview
 from cloud.broker import BrokerLink
 from cloud.central_inspection import CentralInspection, InspectionLimits
+from cloud.comparisons import Comparisons
 from cloud.dataset import Datasets
 from cloud.db.session import Database
 from cloud.desired import DesiredPublisher
@@ -24,6 +25,7 @@ from cloud.retraining import Retraining
 from cloud.rollout import WaveLimits
 from cloud.rollout_controller import RolloutController
 from cloud.settings import Settings
+from cloud.snapshot_pictures import SnapshotPictures
 from cloud.training_driver import TrainingDriver
 from cloud.tuf_repository import TufRepository
 
@@ -42,6 +44,8 @@ class LearningServices:
         fleet: Rollouts, pins, rollbacks.
         retraining: Runs and the policy.
         inspections: Judges pictures that robots send here.
+        pictures: Of snapshots.
+        comparisons: Two models, picture by picture.
     """
 
     def __init__(self, settings: Settings, database: Database, images: ImageStore) -> None:
@@ -83,6 +87,8 @@ class LearningServices:
             driver=self._driver,
             settings=settings.retraining,
         )
+        self.pictures = SnapshotPictures()
+        self.comparisons = Comparisons(database)
         inspection = settings.inspection
         self.inspections = InspectionDesk(
             CentralInspection(

@@ -136,7 +136,7 @@ def read_rows(url: str) -> list[KnownRow]:
     """Every row of a snapshot without its pixels, in the order of the files."""
     rows = []
     filesystem, root = fsspec.core.url_to_fs(plain_url(url))
-    for split, file in _data_files(filesystem, root):
+    for split, file in data_files(filesystem, root):
         with filesystem.open(f"{root}/{file}", "rb") as stream:
             table = pq.read_table(stream, columns=["image_id", "part_id", "annotations"])
         rows += [
@@ -226,7 +226,7 @@ def _carry_over(
 ) -> None:
     source, source_root = fsspec.core.url_to_fs(plain_url(parent_url))
     affected = {row.file for row in read_rows(parent_url) if row.image_id in changes.dropped}
-    for split, file in _data_files(source, source_root):
+    for split, file in data_files(source, source_root):
         if file not in affected:
             _link_or_copy(source, f"{source_root}/{file}", filesystem, f"{root}/{file}")
             continue
@@ -296,7 +296,7 @@ def _row(picture: LabelledPicture, image: bytes) -> dict[str, Any]:
     }
 
 
-def _data_files(filesystem: AbstractFileSystem, root: str) -> list[tuple[Split, str]]:
+def data_files(filesystem: AbstractFileSystem, root: str) -> list[tuple[Split, str]]:
     """Parquet files with their split, as paths below the snapshot, in a fixed order."""
     folders = {split: f"{DATA_FOLDER}/split={split}" for split in Split}
     return [

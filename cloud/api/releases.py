@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from cloud.api.context import MlEngineer, Viewer
@@ -12,8 +12,18 @@ from cloud.api.learning import Learning, ReleaseNumber
 from cloud.api.paging import Cursor, Limit, Page, decode_cursor, page_of
 from cloud.api.rollouts import RolloutOut
 from cloud.db.tables import Release, ReleaseState
+from cloud.errors import NotFoundError
 
 router = APIRouter(prefix="/v1/releases", tags=["releases"])
+
+CARD_NAME = "card.html"
+CARD_HEADERS = {
+    # A bundle may come from elsewhere: its card is shown, but does nothing.
+    "Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; "
+    "style-src 'unsafe-inline'; frame-ancestors 'self'",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Cache-Control": "private, max-age=300",
+}
 
 
 class ReleaseBody(BaseModel):
@@ -80,6 +90,21 @@ def add_release(learning: Learning, identity: MlEngineer, body: ReleaseBody) -> 
 def get_release(learning: Learning, _viewer: Viewer, release: ReleaseNumber) -> ReleaseOut:
     """One release."""
     return ReleaseOut.of(learning.registry.get(release))
+
+
+@router.get(
+    "/{release}/card",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}}},
+)
+def get_card(learning: Learning, _viewer: Viewer, release: ReleaseNumber) -> Response:
+    """The model's card as a page of its own, which may run nothing and load nothing."""
+    folder = Path(learning.registry.get(release).bundle_dir)
+    try:
+        content = (folder / CARD_NAME).read_bytes()
+    except OSError as error:
+        raise NotFoundError("card of release", release) from error
+    return Response(content, media_type="text/html; charset=utf-8", headers=CARD_HEADERS)
 
 
 @router.post("/{release}/approve")

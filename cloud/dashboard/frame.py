@@ -31,6 +31,7 @@ PAGES: tuple[dict[str, str], ...] = (
     {"path": "/quality", "title": "Quality"},
     {"path": "/trace", "title": "Trace"},
     {"path": "/review", "title": "Review", "count_title": "pictures wait for a look"},
+    {"path": "/datasets", "title": "Datasets"},
     {"path": "/models", "title": "Models"},
     {"path": "/training", "title": "Training"},
     {"path": "/fleet", "title": "Fleet"},

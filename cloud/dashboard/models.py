@@ -14,6 +14,7 @@ from cloud.dashboard.blocks import Blocks
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.models_blocks import (
+    card_dialog,
     cells_text,
     fleet_block,
     headline,
@@ -181,9 +182,16 @@ class ModelsPage:
                     "sl-muted",
                 )
             headline(release["before"], release["after"])
-            if self._identity.may(Role.CONTROLS):
-                with ui.element("div").classes("sl-row sl-wrap sl-push"):
+            with ui.element("div").classes("sl-row sl-wrap sl-push"):
+                self._looks(release)
+                if self._identity.may(Role.CONTROLS):
                     self._actions(release, is_rolling_out)
+
+    def _looks(self, release: Json) -> None:
+        button("Model card", lambda: card_dialog(release["release"], release["title"]))
+        if release["compared_run"]:
+            target = f"/models/compare?run={release['compared_run']}"
+            button("Compare pictures", lambda: ui.navigate.to(target))
 
     def _actions(self, release: Json, is_rolling_out: bool) -> None:
         number, state = release["release"], release["state"]

@@ -4,7 +4,7 @@ from nicegui import ui
 
 from cloud.dashboard import wording
 from cloud.dashboard.models_view import PHASES, Json, per_class_chart
-from cloud.dashboard.pieces import chip, empty, panel, text
+from cloud.dashboard.pieces import button, chip, empty, panel, text
 
 
 def nothing() -> None:
@@ -16,6 +16,19 @@ def nothing() -> None:
             "your own.",
             code="sightline-cloud release models/released/plate",
         )
+
+
+def card_dialog(release: int, title: str) -> None:
+    """The model's card; its page may run nothing and reach nobody."""
+    with ui.dialog() as dialog, ui.element("div").classes("sl-panel sl-dialog sl-card-dialog"):
+        with ui.element("div").classes("sl-row"):
+            text(f"Model card of {title}", "sl-h2")
+            ui.link("Open alone", f"/v1/releases/{release}/card", new_tab=True).classes("sl-push")
+            button("Close", dialog.close, small=True)
+        frame = ui.element("iframe").classes("sl-card-dialog__page")
+        frame.props(f'src="/v1/releases/{release}/card" sandbox="" title="Model card"')
+    dialog.on("hide", dialog.delete)
+    dialog.open()
 
 
 def headline(before: Json | None, after: Json | None) -> None:

@@ -5,6 +5,7 @@ Pure functions over rows; plain JSON out.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cloud.cell_models import desired_release, reported_of
@@ -12,6 +13,7 @@ from cloud.dashboard import wording
 from cloud.db.tables import Cell, Release, ReleaseState, RolloutPhase, Snapshot, TrainingRun
 from cloud.fleet import RolloutView
 from models.contract.messages import FollowMode, ModelPhase
+from models.contract.picture_results import RESULTS_NAME
 
 Json = dict[str, Any]
 
@@ -163,6 +165,7 @@ def _release(release: Release, state: ModelsState, wanted: int) -> Json:
         "before": before,
         "after": after,
         "gates": gates_of(run),
+        "compared_run": run.run_id if run and (Path(run.directory) / RESULTS_NAME).exists() else "",
         "lineage": _lineage(release, run, state.snapshots),
         "rollout": next(
             (_rollout(view) for view in state.rollouts if view.rollout.release == release.release),

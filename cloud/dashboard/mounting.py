@@ -7,6 +7,8 @@ from nicegui import ui
 from cloud.api.context import Context
 from cloud.dashboard import (
     admin,
+    compare,
+    datasets,
     dead_letters,
     fleet,
     line,
@@ -22,7 +24,8 @@ from cloud.dashboard.elements import STATIC
 from cloud.dashboard.frame import STATIC_URL, Frame
 
 PAGES = (
-    login, line, quality, trace, part, review, models, training, fleet, dead_letters, admin,
+    login, line, quality, trace, part, review, datasets, compare, models, training, fleet,
+    dead_letters, admin,
 )  # fmt: skip
 RECONNECT_S = 10.0
 YEAR_S = 365 * 24 * 3600
