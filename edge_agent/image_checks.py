@@ -27,9 +27,13 @@ def check_picture(image: Image, recipe: Recipe, previous: Image | None = None) -
             ReasonCode.WRONG_SIZE, f"picture is {width}x{height}, recipe asks for {wanted}"
         )
     checks = recipe.image_checks
+    # Brightness first: a picture all black or all white is the same each time, and says why.
+    dark_or_bright = _brightness_fault(image, checks)
+    if dark_or_bright is not None:
+        return dark_or_bright
     if checks.refuse_frozen and previous is not None and _is_same(image, previous):
         return _reason(ReasonCode.FROZEN, "picture is the same as the one before, to the byte")
-    return _brightness_fault(image, checks) or _sharpness_fault(image, checks)
+    return _sharpness_fault(image, checks)
 
 
 def brightness_of(image: Image) -> tuple[float, float]:

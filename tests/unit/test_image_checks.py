@@ -59,6 +59,11 @@ def test_camera_that_repeats_itself_is_noticed() -> None:
     assert code_of(image, recipe(refuse_frozen=False), previous=image) is None
 
 
+def test_black_picture_is_called_black_also_when_it_comes_twice() -> None:
+    black = np.zeros((512, 640, 3), np.uint8)
+    assert code_of(black, recipe(), previous=black.copy()) is ReasonCode.BLACK
+
+
 def test_blur_is_measured_in_full_resolution() -> None:
     sharp = noise(height=1024, width=1280)
     soft = np.repeat(np.repeat(noise(height=64, width=80), 16, axis=0), 16, axis=1)
