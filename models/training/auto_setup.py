@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.detector.anchors import fit_anchors
-from models.detector.spec import DetectorSpec
+from models.detector.anchors import default_anchors, fit_anchors
+from models.detector.spec import AnchorSize, DetectorSpec
 from models.training.fit_settings import RARE_RATIO
 from models.training.snapshot_io import IndexRow
 
 Sizes = npt.NDArray[np.float32]
 """``(N, 2)`` widths and heights in pixels."""
+Anchors = tuple[tuple[AnchorSize, ...], ...]
 
 # Input sides are multiples of this, so that maps of all strides cover the same picture.
 SIDE_STEP_PX = 32
@@ -70,6 +71,8 @@ class Wishes:
     width_multiplier: float = 1.0
     levels: tuple[int, ...] | None = None
     neck: str = "fpnlite"
+    auto: bool = True
+    """False: nothing is chosen from the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,21 +160,13 @@ def choose_setup(
     Raises:
         ValueError: the wishes contradict one another.
     """
+    if not wishes.auto:
+        return _plain_setup(categories, wishes)
     facts = facts_of(rows)
     width, height, why_size = _input_size(facts, wishes, budget_s, cores)
     sizes = facts.sizes * np.array([width / facts.width, height / facts.height], np.float32)
     levels = wishes.levels or choose_levels(sizes)
-    spec = DetectorSpec.model_validate(
-        {
-            "categories": tuple(categories),
-            "input_width": width,
-            "input_height": height,
-            "width_multiplier": wishes.width_multiplier,
-            "levels": levels,
-            "anchors": fit_anchors(sizes, levels),
-            "neck": wishes.neck,
-        }
-    )
+    spec = _spec(categories, (width, height), levels, fit_anchors(sizes, levels), wishes)
     training = choose_training(rows, spec, budget_s=budget_s, cores=cores)
     reasons = (
         f"input {width}x{height}: {why_size}",
@@ -180,6 +175,34 @@ def choose_setup(
         *training.reasons,
     )
     return Setup(spec, training.settings, reasons)
+
+
+def _plain_setup(categories: Sequence[str], wishes: Wishes) -> Setup:
+    """The geometry of the published SSDLite at 320 px, whatever the data."""
+    size = (wishes.input_width or WINDOW_SIDE_PX, wishes.input_height or WINDOW_SIDE_PX)
+    levels = wishes.levels or AUTO_LEVELS
+    spec = _spec(categories, size, levels, default_anchors(levels), wishes)
+    return Setup(spec, {}, ("nothing was chosen from the data (--no-auto)",))
+
+
+def _spec(
+    categories: Sequence[str],
+    size: tuple[int, int],
+    levels: tuple[int, ...],
+    anchors: Anchors,
+    wishes: Wishes,
+) -> DetectorSpec:
+    return DetectorSpec.model_validate(
+        {
+            "categories": tuple(categories),
+            "input_width": size[0],
+            "input_height": size[1],
+            "width_multiplier": wishes.width_multiplier,
+            "levels": levels,
+            "anchors": anchors,
+            "neck": wishes.neck,
+        }
+    )
 
 
 def choose_training(

@@ -48,6 +48,7 @@ def fit(
     batch: options.Batch = None,
     seed: options.Seed = 0,
     setting: options.Settings = None,
+    auto: options.Auto = True,
     resume: options.Resume = False,
     input_size: options.InputSize = None,
     width: options.Width = 1.0,
@@ -71,7 +72,7 @@ def fit(
             workers=workers or 1,
             budget_s=None if steps or budget is None else options.seconds(budget),
             overrides=options.settings(setting or (), steps=steps, batch=batch, seed=seed),
-            wishes=_wishes(input_size, width, levels, neck),
+            wishes=_wishes(input_size, width, levels, neck, auto=auto),
             resume=resume,
         )
         check_request(request)
@@ -124,6 +125,7 @@ def run(
     batch: options.Batch = None,
     seed: options.Seed = 0,
     setting: options.Settings = None,
+    auto: options.Auto = True,
     resume: options.Resume = False,
     input_size: options.InputSize = None,
     width: options.Width = 1.0,
@@ -151,7 +153,7 @@ def run(
             workers=workers or 1,
             budget_s=None if steps else fit_budget_s(options.seconds(budget)),
             overrides=options.settings(setting or (), steps=steps, batch=batch, seed=seed),
-            wishes=_wishes(input_size, width, levels, neck),
+            wishes=_wishes(input_size, width, levels, neck, auto=auto),
             last_file=REPORT_NAME,
             resume=resume,
         )
@@ -185,12 +187,14 @@ def _init(init: str | None, reporter: Reporter) -> str:
     return chosen
 
 
-def _wishes(input_size: str | None, width: float, levels: str | None, neck: str) -> Any:  # noqa: ANN401 - late import
+def _wishes(
+    input_size: str | None, width: float, levels: str | None, neck: str, *, auto: bool
+) -> Any:  # noqa: ANN401
     from models.training.auto_setup import Wishes
 
     if neck not in ("none", "fpnlite"):
         raise InputError(f"--neck {neck}: use none or fpnlite")
-    return Wishes(*options.size(input_size), width, options.strides(levels), neck)
+    return Wishes(*options.size(input_size), width, options.strides(levels), neck, auto)
 
 
 def _fit(session: Any, request: Any, reporter: Reporter) -> Any:  # noqa: ANN401 - late imports

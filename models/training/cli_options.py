@@ -48,6 +48,10 @@ Levels = Annotated[
 ]
 Width = Annotated[float, typer.Option("--width", help="Width multiplier of MobileNetV2.")]
 Neck = Annotated[str, typer.Option(help="none or fpnlite.")]
+Auto = Annotated[
+    bool,
+    typer.Option("--auto/--no-auto", help="Choose geometry and training from the labels."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="NAME=VALUE of a fit setting, such as learning_rate=3e-4."),

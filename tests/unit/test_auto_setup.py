@@ -103,3 +103,10 @@ def test_every_choice_has_its_reason() -> None:
 def test_windows_hold_the_longest_boxes(long_side: float, side: int) -> None:
     sizes = np.full((50, 2), long_side, np.float32)
     assert choose_window(sizes, 512, 512) == side
+
+
+def test_nothing_is_chosen_from_the_data_where_that_is_not_wanted() -> None:
+    rows = pictures(scattered(400, size=(35, 33)))
+    setup = choose_setup(rows, ["flaw"], Wishes(auto=False))
+    assert (setup.spec.input_width, setup.spec.input_height) == (320, 320)
+    assert not setup.settings
