@@ -7,14 +7,13 @@ a fraction of the time. Says what it does and what is wrong as JSON lines.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from edge_agent.adapters.detector import Loading, check_golden, load_model
 from edge_agent.errors import EdgeAgentError
+from edge_agent.priority import be_a_modest_process
 
-NICENESS = 10
 COMPILED = "compiled"
 PASSED = "passed"
 
@@ -28,7 +27,7 @@ def main() -> int:
     parser.add_argument("--precision", default="f32")
     parser.add_argument("--cache", type=Path)
     options = parser.parse_args()
-    os.nice(NICENESS)
+    be_a_modest_process()
     loading = Loading(options.num_threads, options.cache, options.precision, options.num_requests)
     try:
         model = load_model(options.bundle, loading=loading)

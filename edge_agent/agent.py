@@ -218,6 +218,8 @@ class Agent:
             on_change=self._report_now,
             note=lambda code, text: access.post_event(StationEvent(code=code, text=text[:500])),
             keep_picture=lambda cycle, reason: recorder.post_picture(HardPicture(cycle, reason)),
+            give_way=self._core.right_of_way.give_way,
+            after_verdict=self._core.right_of_way.after_verdict,
         )
         return Updater(
             store=store,

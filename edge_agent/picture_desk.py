@@ -6,10 +6,8 @@ picture is begun, so that a flood of pictures ends in HTTP 429 and never in a st
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from edge_agent.clock import NS_PER_S
@@ -26,6 +24,7 @@ from edge_agent.journal import VerdictJournal
 from edge_agent.outcomes import outcome_of, picture_result
 from edge_agent.picture_queue import PictureJob, PictureQueue
 from edge_agent.ports import Clock, CycleOutcome, Frame, LoadedModel
+from edge_agent.priority import be_modest
 from edge_agent.recorder import Recorder
 from edge_agent.right_of_way import RightOfWay
 from edge_agent.telemetry import Telemetry
@@ -119,9 +118,7 @@ class PictureDesk:
         return 0.0 if oldest is None else (self._clock.monotonic_ns() - oldest) / NS_PER_S
 
     def _run(self, number: int) -> None:
-        with suppress(OSError):
-            own = os.getpriority(os.PRIO_PROCESS, 0)
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + NICENESS)
+        be_modest(NICENESS)
         judged = _Judged(self._recorder)
         while not self._pictures.is_closed:
             job = self._pictures.take(LINGER_S if judged.outcome else None)

@@ -7,6 +7,7 @@ each piece of work, and a piece is short: a record, a row, one look of a second 
 
 import threading
 
+MAX_WAIT_S = 1.0
 MAX_PAUSE_S = 0.05
 """Nobody waits longer: a camera that hangs must not hold up the records of other parts."""
 
@@ -17,6 +18,8 @@ class RightOfWay:
     def __init__(self) -> None:
         self._is_free = threading.Event()
         self._is_free.set()
+        self._changed = threading.Condition()
+        self._num_verdicts = 0
 
     def take(self) -> None:
         """A part is judged from now on."""
@@ -25,6 +28,18 @@ class RightOfWay:
     def release(self) -> None:
         """Its verdict is out."""
         self._is_free.set()
+        with self._changed:
+            self._num_verdicts += 1
+            self._changed.notify_all()
+
+    def after_verdict(self, timeout_s: float = MAX_WAIT_S) -> None:
+        """Wait until a verdict has just gone out: for work that holds the interpreter for long.
+
+        On a line at rest there is no verdict to wait for: after ``timeout_s`` it may begin, too.
+        """
+        with self._changed:
+            seen = self._num_verdicts
+            self._changed.wait_for(lambda: self._num_verdicts != seen, timeout_s)
 
     def give_way(self) -> None:
         """Wait while a part is judged; call it before each short piece of background work."""

@@ -65,8 +65,13 @@ class UpdaterHooks:
         on_change: the status is another one.
         note: something for the record: a code and a text.
         keep_picture: a picture on which two models disagree.
+        give_way: waits while a part is judged; called before each look of a second model.
+        after_verdict: waits until a verdict has just gone out; called before a model is loaded or
+            let go, for which OpenVINO keeps the interpreter some 20 ms.
     """
 
     on_change: Callable[[], None] = lambda: None
     note: Callable[[str, str], None] = lambda _code, _text: None
     keep_picture: Callable[[CycleOutcome, HardReason], None] = lambda _cycle, _reason: None
+    give_way: Callable[[], None] = lambda: None
+    after_verdict: Callable[[], None] = lambda: None

@@ -13,7 +13,6 @@ Wiring::
 """
 
 import logging
-import os
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +27,7 @@ from edge_agent.errors import (
 from edge_agent.live_parts import LiveParts
 from edge_agent.model_store import ModelStore, StoredModel
 from edge_agent.ports import Clock, CycleOutcome, LoadedModel, ModelHost
+from edge_agent.priority import be_modest
 from edge_agent.second_look import Opinion, SecondLook, second_look
 from edge_agent.token_bucket import NS_PER_S
 from edge_agent.update_ports import ReleaseSource, UpdaterHooks, UpdateStatus, Workshop
@@ -146,8 +146,7 @@ class Updater:
     # --- the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+        be_modest(self._niceness)
         while (desired := self._next()) is not None:
             try:
                 self._reconcile(desired)
@@ -213,6 +212,7 @@ class Updater:
         was_good = any(good.bundle_id == desired.model.bundle_id for good in self._store.state.good)
         bundle_dir = self._obtain(desired)
         self._check(desired, bundle_dir)
+        self._hooks.after_verdict()
         try:
             model = self._workshop.load(StoredModel(desired.model, bundle_dir))
         except EdgeAgentError as error:
@@ -224,8 +224,12 @@ class Updater:
             self._take_over(desired, model, num_parts=0 if was_good else desired.canary_parts)
         finally:
             if self._active is not model:
-                model.detector.close()
+                self._close(model)
         self._store.collect_garbage()
+
+    def _close(self, model: LoadedModel) -> None:
+        self._hooks.after_verdict()
+        model.detector.close()
 
     def _obtain(self, desired: DesiredModel) -> Path:
         self._show(desired, ModelPhase.DOWNLOADING)
@@ -272,6 +276,7 @@ class Updater:
         self, cycle: CycleOutcome, judge: LoadedModel, other: LoadedModel
     ) -> SecondLook:
         """Let a second model look at a judged part."""
+        self._hooks.give_way()
         look = second_look(cycle, judge.detector, other.detector)
         if look.sees_other_boxes:
             self._hooks.keep_picture(cycle, HardReason.SHADOW_DISAGREEMENT)
@@ -302,7 +307,7 @@ class Updater:
         self._note(desired, f"canary {window.comparison}")
         self._succeed(desired)
         if old is not None:
-            old.detector.close()
+            self._close(old)
 
     def _watch_canary(
         self,

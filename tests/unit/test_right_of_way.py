@@ -44,3 +44,27 @@ def test_nobody_waits_between_two_parts() -> None:
     for _ in range(1000):
         way.give_way()
     assert time.monotonic() - before < MAX_PAUSE_S * 10
+
+
+def test_long_work_begins_right_after_a_verdict() -> None:
+    way = RightOfWay()
+    order: list[str] = []
+
+    def load_model() -> None:
+        way.after_verdict(WAIT_S)
+        order.append("load")
+
+    way.take()
+    thread = threading.Thread(target=load_model)
+    thread.start()
+    order.append("verdict")
+    while thread.is_alive():  # whenever it came to wait, the next verdict lets it go
+        way.take()
+        way.release()
+        thread.join(0.001)
+    assert order == ["verdict", "load"]
+
+
+def test_long_work_begins_on_a_line_at_rest_too() -> None:
+    way = RightOfWay()
+    way.after_verdict(0.01)
