@@ -59,7 +59,7 @@ def read_curves(database: Database, release: int) -> list[ClassCurve]:
             raise NotFoundError("release", release)
         run = session.get(TrainingRun, row.run_id) if row.run_id else None
     report = (run.report if run else None) or {}
-    documents = [report.get("candidate") or {}, row.metrics]
+    documents = [report, report.get("candidate") or {}, row.metrics]
     kinds = {str(item["name"]): str(item["kind"]) for item in row.categories}
     measured = next((found for document in documents if (found := _curves(document))), {})
     curves = [

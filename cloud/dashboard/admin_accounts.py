@@ -168,17 +168,24 @@ class UsersTab:
 
 
 class TokensTab:
-    """Tokens of programs and sessions of browsers."""
+    """Tokens of programs and sessions of browsers.
 
-    def __init__(self, context: Context, desk: Desk) -> None:
+    Args:
+        context: Parts of the process.
+        desk: Who looks.
+        owner: Only this user's, and new ones only for this user.
+    """
+
+    def __init__(self, context: Context, desk: Desk, *, owner: str | None = None) -> None:
         self._accounts = context.accounts
         self._desk = desk
+        self._owner = owner
         self._body = ui.element("div")
         ui.timer(0.01, self.load, once=True)
 
     async def load(self) -> None:
         """Read and show them all."""
-        tokens = await to_thread(self._accounts.tokens)
+        tokens = await to_thread(self._accounts.tokens, self._owner)
         self._body.clear()
         with self._body, panel("Tokens and sessions", "sl-scroll"):
             with ui.element("div").classes("sl-row sl-wrap sl-gap-below"):
@@ -212,7 +219,8 @@ class TokensTab:
         async def revoke() -> None:
             actor = self._desk.identity.name
             await self._desk.do(
-                lambda: self._accounts.revoke_token(token_id, actor=actor), "It is revoked"
+                lambda: self._accounts.revoke_token(token_id, actor=actor, owner=self._owner),
+                "It is revoked",
             )
             await self.load()
 
@@ -220,8 +228,10 @@ class TokensTab:
         confirm(f"Revoke “{token.label}”?", words, "Revoke", revoke, kind="danger")
 
     async def _ask_new(self) -> None:
-        users = await to_thread(self._accounts.users)
-        names = [user.name for user in users if user.is_active]
+        names = [self._owner] if self._owner else []
+        if not names:
+            users = await to_thread(self._accounts.users)
+            names = [user.name for user in users if user.is_active]
         with self._body, ui.dialog() as dialog, ui.element("div").classes(DIALOG):
             text("Make a token", "sl-h2")
             user = ui.select(names, value=names[0] if names else None, label="User")

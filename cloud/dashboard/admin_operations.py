@@ -11,9 +11,19 @@ from cloud.dashboard.blocks import Blocks
 from cloud.dashboard.desk import Desk
 from cloud.dashboard.pieces import button, chip, empty, facts, panel, skeleton, table, text
 from cloud.errors import CloudError
+from cloud.settings import RetentionSettings
 from cloud.storage_use import StorageUse, read_storage_use
 
 LOOK_S = 1.0
+KINDS = {
+    "results_days": "Results and what was found downstream",
+    "pending_days": "Pictures that nobody labelled",
+    "audit_days": "… of these, random audits",
+    "rejected_days": "Pictures of no use",
+    "labelled_days": "Labelled pictures",
+    "station_events_days": "Events of the stations",
+    "dead_letters_days": "Dead letters",
+}
 STATUS_WORDS = {
     "pending": "wait for review",
     "labelled": "labelled",
@@ -67,6 +77,8 @@ class StorageTab:
                     empty("No picture yet", "Cells send doubtful, rejected and audited parts.")
                 else:
                     _pictures(use, total)
+            with panel("How long things are kept"):
+                _kept(self._context.settings.retention)
             with panel("Where things are"):
                 reserve = wording.bytes_text(storage.min_free_bytes)
                 facts(
@@ -77,6 +89,23 @@ class StorageTab:
                         ("Refuses pictures under", f"{reserve} free"),
                     ]
                 )
+
+
+def _kept(limits: RetentionSettings) -> None:
+    """How long each kind is kept."""
+    with table(("What", "Is kept for"), right=("Is kept for",)):
+        for name, words in KINDS.items():
+            days = getattr(limits, name)
+            with ui.element("tr"):
+                with ui.element("td"):
+                    text(words)
+                with ui.element("td").classes("sl-right sl-num"):
+                    text(f"{days} days" if days else "ever")
+    text(
+        f"Applied every day at {limits.hour:02d}:00 UTC; set in [retention] of the server's file. "
+        "Figures stay, the audit log always.",
+        "sl-small sl-muted",
+    )
 
 
 def _pictures(use: StorageUse, total: int) -> None:

@@ -6,6 +6,7 @@ from nicegui import ui
 
 from cloud.api.context import Context
 from cloud.dashboard import (
+    account,
     admin,
     compare,
     datasets,
@@ -25,7 +26,7 @@ from cloud.dashboard.frame import STATIC_URL, Frame
 
 PAGES = (
     login, line, quality, trace, part, review, datasets, compare, models, training, fleet,
-    dead_letters, admin,
+    dead_letters, admin, account,
 )  # fmt: skip
 RECONNECT_S = 10.0
 YEAR_S = 365 * 24 * 3600

@@ -63,7 +63,7 @@ export default {
             <path v-else d="M12 3a9 9 0 1 0 9 9c0-.5 0-.900-.100-1.400A5.500 5.500 0 0 1 13.400 3.100C12.900 3 12.500 3 12 3Z"/>
           </svg>
         </button>
-        <span class="sl-user"><b>{{ user }}</b><span v-if="role">{{ role }}</span><button v-if="can_sign_out" class="sl-link" @click="signOut">Sign out</button></span>
+        <span class="sl-user"><a v-if="can_sign_out" class="sl-user__name" href="/account" title="Your password and tokens">{{ user }}</a><b v-else>{{ user }}</b><span v-if="role">{{ role }}</span><button v-if="can_sign_out" class="sl-link" @click="signOut">Sign out</button></span>
       </div>
     </header>`,
 };

@@ -1,0 +1,44 @@
+"""How long each kind of row and picture is kept."""
+
+import threading
+from dataclasses import asdict
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from cloud.api.context import Admin, Ctx
+from cloud.errors import ConflictError
+from cloud.retention import Retention
+from cloud.settings import RetentionSettings
+
+router = APIRouter(prefix="/v1/retention", tags=["admin"])
+_AT_WORK = threading.Lock()
+
+
+class DroppedOut(BaseModel):
+    """What a round of retention dropped."""
+
+    results: int
+    truths: int
+    station_events: int
+    dead_letters: int
+    pictures: int
+    picture_bytes: int
+
+
+@router.get("")
+def get_retention(context: Ctx, _admin: Admin) -> RetentionSettings:
+    """Days by kind, as the server's settings have them; 0: for ever."""
+    return context.settings.retention
+
+
+@router.post("/runs", status_code=201)
+def apply_retention(context: Ctx, identity: Admin) -> DroppedOut:
+    """Drop what is due now instead of at the hour of the settings."""
+    if not _AT_WORK.acquire(blocking=False):
+        raise ConflictError("retention is being applied: wait until it is done")
+    try:
+        keep = Retention(context.database, context.images, context.settings.retention)
+        return DroppedOut(**asdict(keep.run(actor=identity.name)))
+    finally:
+        _AT_WORK.release()
