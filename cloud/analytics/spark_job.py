@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 FILES_A_TASK = 8
+# Java reads a year as four digits.
+EARLIEST, LATEST = date(1900, 1, 1), date(9000, 1, 1)
 _RESULT_COLUMNS = (
     "cell", "boot_id", "seq", "created_at", "part_id", "verdict", "is_partial", "reasons",
 )  # fmt: skip
@@ -62,7 +64,7 @@ def analyze_lake(
     with open_session(master, reuse_workers=True) as spark:
         spark.conf.set("spark.sql.session.timeZone", "UTC")
         return _Analysis(spark, url, days).figures(
-            since.date() if since else date.min, until.date() if until else date.max
+            since.date() if since else EARLIEST, until.date() if until else LATEST
         )
 
 
@@ -125,8 +127,8 @@ class _Analysis:
         table: str,
         columns: tuple[str, ...],
         schema: str,
-        since: date = date.min,
-        until: date = date.max,
+        since: date = EARLIEST,
+        until: date = LATEST,
     ) -> "DataFrame":
         files = [day.files[table] for day in self._days if since <= day.day < until]
         tasks = max(1, -(-len(files) // FILES_A_TASK))
