@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from edge_agent.errors import (
     NotReadyError,
     OverloadError,
+    StationFault,
     UnknownNameError,
     UnreadablePictureError,
 )
@@ -126,7 +127,7 @@ def make_app(
         "/v1/inspect",
         response_model=InspectionAnswer,
         openapi_extra=PICTURE_BODY,
-        responses={code: {"model": Problem} for code in (413, 415, 404, 422, 429, 503)},
+        responses=_problem_responses(),
     )
     async def inspect(
         request: Request,
@@ -257,10 +258,32 @@ def _answer(outcome: CycleOutcome) -> InspectionAnswer:
     )
 
 
+def _problem_responses() -> dict[int | str, dict[str, Any]]:
+    retry = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+    texts = {
+        404: "There is no such recipe or view",
+        413: "The body is too large",
+        415: "Neither a JPEG nor a PNG, nor a form with one",
+        422: "The picture or a parameter cannot be used, or the key was used for another request",
+        429: "Too many pictures wait",
+        503: "The station does not inspect, or did not answer in time",
+    }
+    schema = Problem.model_json_schema()
+    return {
+        status: {
+            "description": text,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+            **({"headers": retry} if status in {429, 503} else {}),
+        }
+        for status, text in texts.items()
+    }
+
+
 def _answer_problems(app: FastAPI) -> None:
     causes: tuple[tuple[type[Exception], int, str, bool], ...] = (
         (OverloadError, 429, "Too many pictures wait", True),
         (NotReadyError, 503, "The station does not inspect", True),
+        (StationFault, 503, "The station does not inspect", True),
         (UnknownNameError, 404, "Not found", False),
         (UnreadablePictureError, 422, "Picture cannot be used", False),
     )

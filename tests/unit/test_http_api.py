@@ -13,9 +13,11 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from edge_agent.adapters.http_api import HttpLimits, make_app
+from edge_agent.adapters.http_openapi import FILE, openapi_text
 from edge_agent.adapters.http_server import HttpServer
 from edge_agent.errors import (
     ConfigurationError,
+    ModelFault,
     NotReadyError,
     OverloadError,
     UnknownNameError,
@@ -23,6 +25,7 @@ from edge_agent.errors import (
 )
 from edge_agent.picture_intake import decode, read_size
 from edge_agent.ports import CycleOutcome, Frame, Health, Image, PictureRequest
+from models.contract.inspection_answer import InspectionAnswer
 from models.contract.messages import StationState, Verdict
 from models.contract.recipe import Recipe, View
 from models.detector.detections import Detections
@@ -136,6 +139,7 @@ def test_repeated_idempotency_key_is_judged_once(
     [
         pytest.param(OverloadError("pictures"), 429, True, id="queue full"),
         pytest.param(NotReadyError("halted"), 503, True, id="station halted"),
+        pytest.param(ModelFault("broken"), 503, True, id="model unusable"),
         pytest.param(UnknownNameError("no recipe"), 404, False, id="unknown recipe"),
     ],
 )
@@ -158,6 +162,20 @@ def test_failed_request_is_not_remembered_under_its_key(
     assert client.post("/v1/inspect", content=JPEG, headers=headers).status_code == 503
     inspector.fault = None
     assert client.post("/v1/inspect", content=JPEG, headers=headers).status_code == 200
+
+
+def test_description_of_the_api_is_the_one_in_the_repository() -> None:
+    current = openapi_text()
+    assert FILE.read_text(encoding="utf-8") == current, (
+        "run python -m edge_agent.adapters.http_openapi"
+    )
+
+
+def test_answer_is_what_the_description_says(client: httpx.Client) -> None:
+    answer = client.post("/v1/inspect", content=JPEG, headers=AS_JPEG)
+    described = InspectionAnswer.model_validate_json(answer.content)
+    assert answer.headers["content-type"] == "application/json"
+    assert described.model_dump(mode="json") == answer.json()
 
 
 def test_verdict_that_does_not_come_is_given_up(
