@@ -27,6 +27,7 @@ from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
 from cloud.limits import AttemptLimit, RequestLimit
 from cloud.operating_points import Proposals
+from cloud.recipes import Recipes
 from cloud.retention import Retention, RetentionClock
 from cloud.settings import HttpSettings, Settings
 from cloud.telemetry import ServeMetrics
@@ -60,6 +61,7 @@ def build_context(settings: Settings) -> Context:
         contradictions=Contradictions(database, learning.publish),
         thumbnails=Thumbnails(images),
         proposals=Proposals(database),
+        recipes=Recipes(database),
         backups=BackupDesk(settings, database),
         dead_letters=DeadLetters(database, images),
     )

@@ -7,11 +7,13 @@ everything once more, so a broker that lost its retained messages gets them back
 
 from typing import Protocol
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from cloud.db.recipe_tables import PushedRecipe
 from cloud.db.session import Database
 from cloud.db.tables import Cell
-from models.contract.messages import DesiredModel
+from models.contract.messages import DesiredModel, DesiredRecipe
+from models.contract.recipe import Recipe
 from models.contract.topics import CellAddress, Channel
 
 
@@ -27,19 +29,28 @@ class Link(Protocol):
 
 
 class DesiredPublisher:
-    """Keeps every cell's ``down/model`` equal to what the database wants; one thread owns it."""
+    """Keeps every cell's ``down/model`` and ``down/recipe`` equal to what the database wants.
+
+    Of each recipe a cell gets the newest version; the one sent last stays retained. One thread
+    owns the publisher.
+    """
 
     def __init__(self, database: Database, link: Link) -> None:
         self._database = database
         self._link = link
         self._generation = -1
         self._sent: dict[str, bytes] = {}
+        self._last_recipe = 0
 
     def reconcile(self) -> int:
         """Send what differs; gives the number of messages."""
         if self._generation != self._link.generation:
             self._generation = self._link.generation
             self._sent.clear()
+            self._last_recipe = 0
+        return self._send_models() + self._send_recipes()
+
+    def _send_models(self) -> int:
         query = select(Cell.cell, Cell.desired).where(Cell.desired.is_not(None))
         with self._database.read() as session:
             wanted = session.execute(query).all()
@@ -52,5 +63,29 @@ class DesiredPublisher:
             if not self._link.publish(topic, payload, retain=True):
                 break
             self._sent[cell] = payload
+            num_sent += 1
+        return num_sent
+
+    def _send_recipes(self) -> int:
+        newest = (
+            select(func.max(PushedRecipe.id))
+            .group_by(PushedRecipe.cell, PushedRecipe.recipe_id)
+            .scalar_subquery()
+        )
+        query = (
+            select(PushedRecipe)
+            .where(PushedRecipe.id.in_(newest), PushedRecipe.id > self._last_recipe)
+            .order_by(PushedRecipe.id)
+        )
+        with self._database.read() as session:
+            rows = session.scalars(query).all()
+        num_sent = 0
+        for row in rows:
+            recipe = Recipe.model_validate(row.recipe)
+            payload = DesiredRecipe(recipe=recipe, issued_at=row.issued_at).to_bytes()
+            topic = CellAddress.parse(row.cell).topic(Channel.DESIRED_RECIPE)
+            if not self._link.publish(topic, payload, retain=True):
+                break
+            self._last_recipe = row.id
             num_sent += 1
         return num_sent

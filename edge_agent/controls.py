@@ -92,6 +92,7 @@ class Controls:
         if refusal is not None:
             self.note("recipe_refused", f"{recipe.recipe_id} v{recipe.version}: {refusal}")
             return
+        self.note("recipe_kept", f"{recipe.recipe_id} v{recipe.version}")
         if self._station.recipe and self._station.recipe.recipe_id == recipe.recipe_id:
             self._waiting_recipe = recipe
         self.change_recipe_if_due()

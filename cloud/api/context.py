@@ -17,6 +17,7 @@ from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
 from cloud.limits import AttemptLimit
 from cloud.operating_points import Proposals
+from cloud.recipes import Recipes
 from cloud.settings import Settings
 from cloud.telemetry import ServeMetrics
 from cloud.thumbnails import Thumbnails
@@ -39,6 +40,7 @@ class Context:
     contradictions: Contradictions
     thumbnails: Thumbnails
     proposals: Proposals
+    recipes: Recipes
     backups: BackupDesk
     dead_letters: DeadLetters
 

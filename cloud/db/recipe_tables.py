@@ -1,10 +1,10 @@
-"""Operating points that people propose for a recipe."""
+"""Recipes that were sent to cells, and operating points that people propose for them."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Identity, String, Text
+from sqlalchemy import Identity, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud.db.types import Base, BigId
@@ -38,3 +38,18 @@ class RecipeProposal(Base):
     created_by: Mapped[str] = mapped_column(String(64))
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str | None] = mapped_column(String(64))
+
+
+class PushedRecipe(Base):
+    """A version of a recipe that a cell was sent; never changed afterwards."""
+
+    __tablename__ = "pushed_recipes"
+    __table_args__ = (UniqueConstraint("cell", "recipe_id", "version"),)
+
+    id: Mapped[int] = mapped_column(BigId, Identity(), primary_key=True)
+    cell: Mapped[str] = mapped_column(String(131))
+    recipe_id: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int]
+    recipe: Mapped[dict[str, Any]]
+    issued_at: Mapped[datetime]
+    issued_by: Mapped[str] = mapped_column(String(64))
