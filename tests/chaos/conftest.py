@@ -23,11 +23,7 @@ SEED = int(os.environ.get("SIGHTLINE_CHAOS_SEED", "1"))
 REPORT = REPOSITORY / "bench" / "chaos.json"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[ROWS] = []
-
-
-ROWS = pytest.StashKey[list[Row]]()
+NOTED: list[Row] = []
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +36,6 @@ def chaos(
     tmp_path: Path,
     toy_bundle: Path,
     new_broker: Callable[[], BrokerProcess],
-    request: pytest.FixtureRequest,
 ) -> Iterator[Stage]:
     made = Stage(tmp_path, IS_FULL, SEED, toy_bundle, new_broker)
     begin = time.monotonic()
@@ -49,14 +44,11 @@ def chaos(
         clean_up()
     for row in made.rows:
         row.seconds = round(time.monotonic() - begin, 1)
-    kept: list[Row] = request.config.stash[ROWS]
-    kept += made.rows
+    NOTED.extend(made.rows)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    rows = sorted(config.stash[ROWS], key=lambda row: (row.number, row.fault))
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    rows = sorted(NOTED, key=lambda row: (row.number, row.fault))
     if not rows or not IS_FULL:
         return
     terminalreporter.section(f"faults (seed {SEED})")
