@@ -18,6 +18,7 @@ from cloud.errors import CloudError, ConfigurationError
 from cloud.fleet import Fleet
 from cloud.image_store import ImageStore
 from cloud.inspection_desk import InspectionDesk
+from cloud.label_import import LabelImport
 from cloud.labeling import Labeling
 from cloud.policy import RetrainingTrigger
 from cloud.registry import Registry
@@ -33,11 +34,18 @@ LOGGER = logging.getLogger(__name__)
 RESIGN_PERIOD_S = 300.0
 
 
+def review_policy(settings: Settings) -> SecondReview:
+    """Which labels need a second look."""
+    review = settings.review
+    return SecondReview(review.second_share, frozenset(review.second_categories), review.min_iou)
+
+
 class LearningServices:
     """Everything that learns and releases; `start` gives it its threads.
 
     Attributes:
         labeling: Review queue, annotations, categories.
+        label_import: Labels from other tools.
         datasets: Snapshots.
         registry: Bundles and releases.
         repository: The signed repository behind the registry.
@@ -55,12 +63,12 @@ class LearningServices:
             ConfigurationError: the cron expression is not one.
         """
         self._settings = settings
-        review = settings.review
-        self.labeling = Labeling(
+        self.labeling = Labeling(database, policy=review_policy(settings))
+        self.label_import = LabelImport(
             database,
-            policy=SecondReview(
-                review.second_share, frozenset(review.second_categories), review.min_iou
-            ),
+            images=images,
+            labeling=self.labeling,
+            max_pixels=settings.ingest.max_image_pixels,
         )
         self.datasets = Datasets(
             database, read_image=images.get, root_url=settings.storage.snapshots_url

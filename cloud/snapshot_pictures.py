@@ -19,7 +19,7 @@ MAX_INDEXES = 3
 MAX_GROUPS = 4
 """Row groups kept in memory, some megabytes each: the pictures of a sheet lie side by side."""
 MAX_SMALL = 1_000
-INDEX_COLUMNS = ["image_id", "part_id", "source", "width", "height", "annotations"]
+INDEX_COLUMNS = ["image_id", "file_name", "part_id", "source", "width", "height", "annotations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class SnapshotPicture:
     height: int
     boxes: tuple[Box, ...]
     place: tuple[str, int, int]
+    suffix: str = "jpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ def _picture(row: dict[str, object], split: Split, place: tuple[str, int, int]) 
             for box in boxes
         ),
         place=place,
+        suffix="png" if str(row["file_name"]).lower().endswith(".png") else "jpg",
     )
 
 

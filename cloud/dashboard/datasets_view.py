@@ -105,7 +105,7 @@ def figures_view(figures: SnapshotFigures) -> Json:
             for row in sorted(figures.categories, key=lambda row: -sum(row.num_boxes.values()))
         ],
         "chart": category_chart(figures),
-        "height": 46 + 26 * len(figures.categories),
+        "height": 120 + 43 * len(figures.categories),
     }
 
 

@@ -26,7 +26,7 @@ export default {
     },
     place(box, picture) {
       const top = box.y / picture.height, left = box.x / picture.width;
-      return { left: `${100 * Math.min(left, 0.72)}%`, top: top > 0.07 ? `calc(${100 * top}% - 17px)` : `${100 * (box.y + box.h) / picture.height}%` };
+      return { left: `${100 * Math.min(left, 0.72)}%`, top: top > 0.14 ? `calc(${100 * top}% - 17px)` : `${100 * (box.y + box.h) / picture.height}%` };
     },
   },
   template: `
