@@ -56,7 +56,6 @@ class StorageTab:
             self._show(use)
 
     def _show(self, use: StorageUse) -> None:
-        storage = self._context.settings.storage
         count = sum(row.count for row in use.pictures)
         total = sum(row.num_bytes for row in use.pictures)
         free = "remote" if use.free_bytes is None else wording.bytes_text(use.free_bytes)
@@ -72,35 +71,39 @@ class StorageTab:
                         text(value)
                     text(name, "sl-tile__name")
         with ui.element("div").classes("sl-pair sl-pair--even"):
-            with panel("Pictures by review"):
-                if not use.pictures:
-                    empty("No picture yet", "Cells send doubtful, rejected and audited parts.")
-                else:
-                    _pictures(use, total)
+            with ui.element("div").classes("sl-col"):
+                with panel("Pictures by review"):
+                    if not use.pictures:
+                        empty("No picture yet", "Cells send doubtful, rejected and audited parts.")
+                    else:
+                        _pictures(use, total)
+                with panel("Where things are"):
+                    self._places()
             with panel("How long things are kept"):
                 _kept(self._context.settings.retention)
-            with panel("Where things are"):
-                reserve = wording.bytes_text(storage.min_free_bytes)
-                facts(
-                    [
-                        ("Pictures", storage.url),
-                        ("Snapshots", storage.snapshots_url),
-                        ("Database", self._context.database.url.render_as_string()),
-                        ("Refuses pictures under", f"{reserve} free"),
-                    ]
-                )
+
+    def _places(self) -> None:
+        storage = self._context.settings.storage
+        facts(
+            [
+                ("Pictures", storage.url),
+                ("Snapshots", storage.snapshots_url),
+                ("Database", self._context.database.url.render_as_string()),
+                ("No more pictures under", f"{wording.bytes_text(storage.min_free_bytes)} free"),
+            ]
+        )
 
 
 def _kept(limits: RetentionSettings) -> None:
     """How long each kind is kept."""
-    with table(("What", "Is kept for"), right=("Is kept for",)):
+    with table(("What", "Is kept"), right=("Is kept",)):
         for name, words in KINDS.items():
             days = getattr(limits, name)
             with ui.element("tr"):
                 with ui.element("td"):
                     text(words)
                 with ui.element("td").classes("sl-right sl-num"):
-                    text(f"{days} days" if days else "ever")
+                    text(f"{days} days" if days else "for ever")
     text(
         f"Applied every day at {limits.hour:02d}:00 UTC; set in [retention] of the server's file. "
         "Figures stay, the audit log always.",

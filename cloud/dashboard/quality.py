@@ -223,9 +223,8 @@ def _chart(view: Json) -> None:
             empty("No parts in this time", "Choose a longer time, or another cell.")
             return
         ui.echart(view["chart"]).classes("sl-chart").style("height: 236px; width: 100%")
-        groups = f"{view['num_groups']} groups of {view['group']}"
-        if not view["num_signals"]:
-            text(f"{groups}; none lies outside the limits.", "sl-small sl-muted")
+        text(f"{view['groups']}.", "sl-small sl-muted")
+        if not view["signals"]:
             return
         with ui.element("ul").classes("sl-signals"):
             for signal in view["signals"]:

@@ -74,9 +74,20 @@ def quality_view(figures: Figures, *, link: dict[str, str]) -> Json:
             -NUM_SIGNALS:
         ],
         "num_signals": figures.chart.num_signals,
-        "group": wording.duration_text(figures.chart.bucket_s),
-        "num_groups": len(figures.chart.points),
+        "groups": groups_text(figures.chart),
     }
+
+
+def groups_text(chart: PChart) -> str:
+    """How the parts are grouped, and how many groups are too small to be judged."""
+    length = wording.duration_text(chart.bucket_s)
+    for nothing in (" 00 s", " 00 min"):
+        length = length.removesuffix(nothing)
+    small = sum(point.is_small for point in chart.points)
+    words = f"{len(chart.points)} groups of {length}"
+    if small:
+        words += f"; {small} of them (hollow) are too small to be judged"
+    return words if chart.num_signals else f"{words}; none lies outside the limits"
 
 
 def causes(bars: Sequence[ParetoBar], link: dict[str, str]) -> list[Json]:
