@@ -21,6 +21,7 @@ from simulators.line import Line
 from simulators.parts import CLASSIC_DEFECTS, SceneSettings
 from simulators.plc import Plc, PlcSettings
 from simulators.probe import PlcProbe
+from simulators.rtsp import RtspCamera
 from simulators.sources import RenderedSource
 from simulators.terminal import (
     parse_defects,
@@ -107,15 +108,16 @@ def camera(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on 127.0.0.1.")] = 8091,
     period: Annotated[float, typer.Option(min=0.02, help="Seconds between two frames.")] = 0.5,
     fault: Annotated[CameraFault, typer.Option(help="What is wrong with it.")] = CameraFault.NONE,
+    rtsp: Annotated[bool, typer.Option("--rtsp", help="Stream over RTSP instead.")] = False,
     seed: Seed = 1,
     defects: DefectKinds = CLASSIC,
     defect_rate: DefectRate = 0.3,
 ) -> None:
     """Be a network camera over rendered parts: MJPEG at /, one picture at /snapshot.jpg."""
     schedule = DriftSchedule(known=parse_defects(defects), known_rate=defect_rate)
-    device = MjpegCamera(
-        RenderedSource("camera", "CAM", seed, schedule), port=port, period_s=period
-    )
+    source = RenderedSource("camera", "CAM", seed, schedule)
+    make = RtspCamera if rtsp else MjpegCamera
+    device = make(source, port=port, period_s=period)
     device.lens.fault = fault
     device.start()
     typer.echo(f"streaming on {device.url} (Ctrl-C ends)")

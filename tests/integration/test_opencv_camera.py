@@ -14,6 +14,7 @@ from models.contract.messages import Verdict
 from simulators.camera import CameraFault as LensFault
 from simulators.camera import MjpegCamera
 from simulators.dataset import jpeg_bytes
+from simulators.rtsp import RtspCamera
 from simulators.sources import SimulatedPart
 from simulators.truth import TruePart
 
@@ -89,6 +90,25 @@ def test_stream_that_ends_is_a_fault_and_can_be_opened_again() -> None:
         again.stop()
 
 
+def test_rtsp_stream_gives_fresh_frames_and_its_silence_is_noticed_while_nobody_asks() -> None:
+    server = RtspCamera(GreyParts(), period_s=0.03)
+    server.start()
+    camera = LiveCamera(server.url, open_timeout_s=3.0, stale_s=0.5)
+    try:
+        camera.open()
+        first, second = camera.grab(2.0), camera.grab(2.0)
+        assert first.image.shape == (48, 64, 3)
+        assert second.frame_id > first.frame_id
+        assert int(second.image.mean()) >= int(first.image.mean())
+        camera.probe()
+        server.lens.fault = LensFault.GONE
+        with pytest.raises(CameraFault, match=r"no frame for|the stream ended"):
+            _probe_for(camera, 5.0)
+    finally:
+        camera.close()
+        server.stop()
+
+
 def test_unknown_feature_is_a_fault(live: LiveCamera) -> None:
     with pytest.raises(CameraFault, match="TriggerSource"):
         live.configure({"TriggerSource": "Line0"})
@@ -116,6 +136,13 @@ def test_video_gives_frame_after_frame_and_ends(tmp_path: Path) -> None:
 def test_missing_video_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(CameraFault, match="there is no video"):
         VideoCamera(tmp_path / "nothing.avi").open()
+
+
+def _probe_for(camera: LiveCamera, limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        camera.probe()
+        time.sleep(0.05)
 
 
 def _delivers(camera: LiveCamera) -> bool:
