@@ -18,6 +18,7 @@ from cloud.data_cli import add_commands
 from cloud.errors import CloudError, ConfigurationError
 from cloud.labels_cli import labels
 from cloud.logs import configure_logging
+from cloud.recipes_cli import recipe
 from cloud.settings import CONFIG_VARIABLE, Settings, load_settings
 from cloud.users_cli import operating_user, users
 
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(users, name="user")
+app.add_typer(recipe, name="recipe")
 app.add_typer(labels, name="labels")
 add_commands(app)
 

@@ -33,6 +33,7 @@ from models.contract.messages import (
     StationEvent,
     Stream,
 )
+from models.contract.recipe import Recipe, View
 from models.contract.topics import CellAddress, Channel
 
 
@@ -238,9 +239,21 @@ def test_desired_state_and_commands_are_handed_on_and_rubbish_is_ignored(
     assert wait_until(lambda: uplink.is_connected)
     cloud.publish(Channel.DESIRED_MODEL, b"{rubbish", retain=True)
     cloud.publish(Channel.DESIRED_MODEL, desired.to_bytes(), retain=True)
+    recipe = Recipe(
+        recipe_id="plate",
+        version=4,
+        part_type="plate",
+        image_width_px=640,
+        image_height_px=512,
+        views=(View(camera_features={"ExposureTime": 800}),),
+    )
+    pushed = DesiredRecipe(recipe=recipe, issued_at=NOON)
+    cloud.publish(Channel.DESIRED_RECIPE, b'{"recipe": {"version": "new"}}', retain=True)
+    cloud.publish(Channel.DESIRED_RECIPE, pushed.to_bytes(), retain=True)
     cloud.publish(Channel.CLOUD_COMMAND, command.to_bytes())
     assert wait_until(lambda: inbox.commands == [command])
     assert inbox.models == [desired]
+    assert inbox.recipes == [pushed]
 
 
 def test_reported_state_is_published_on_connecting_and_on_every_change(

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from cloud.api.context import Context
 from cloud.arrivals import Delivery, read_delivery
+from cloud.cli import app as cli
 from cloud.db.tables import Cell, Role
 from cloud.desired import DesiredPublisher
 from cloud.ingest_store import IngestStore
 from models.contract.messages import DesiredRecipe, Event, Reported, StationEvent
+from models.contract.recipe import Recipe
+from models.contract.recipe_toml import to_toml
 from models.contract.topics import CellAddress, Channel
 
 NewClient = Callable[[Role | None], TestClient]
@@ -93,6 +98,23 @@ def test_recipe_goes_to_each_cell_once_and_again_after_each_reconnect(
     assert newest.views[0].camera_features == {"ExposureTime": 800}
     link.generation += 1
     assert publisher.reconcile() == 2
+
+
+def test_recipe_file_is_sent_and_listed_from_the_command_line(
+    context: Context, tmp_path: Path
+) -> None:
+    file = tmp_path / "plate.recipe.toml"
+    file.write_text(to_toml(Recipe.model_validate(recipe(5))))
+    config = tmp_path / "cloud.toml"
+    config.write_text('[database]\nurl = "sqlite:///cloud.db"\n')
+    runner, options = CliRunner(), ["--config", str(config)]
+    sent = runner.invoke(cli, ["recipe", "push", str(file), "--cell", str(CELLS[0]), *options])
+    assert sent.exit_code == 0, sent.output
+    listed = runner.invoke(cli, ["recipe", "list", *options])
+    assert listed.output == f"{CELLS[0]}  plate v5  sent\n"
+    link = Link()
+    assert DesiredPublisher(context.database, link).reconcile() == 1
+    assert link.sent[0][1].recipe.version == 5
 
 
 def test_each_cells_answer_is_shown(context: Context, client: NewClient) -> None:
