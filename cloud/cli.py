@@ -98,7 +98,8 @@ def ingest(
         registry=registry,
     )
     if settings.ingest.metrics_port is not None:
-        start_http_server(settings.ingest.metrics_port, addr="127.0.0.1", registry=registry)
+        address = settings.ingest.metrics_host
+        start_http_server(settings.ingest.metrics_port, addr=address, registry=registry)
     LOGGER.info("ingest starts", extra={"broker": f"{settings.broker.host}:{settings.broker.port}"})
     run_until(process, _stop_on_signals())
     database.close()

@@ -19,7 +19,14 @@ from datetime import UTC, datetime
 import paho.mqtt.client as mqtt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from cloud.arrivals import Arrival, Delivery, RefusedArrival, acknowledgements, read_delivery
+from cloud.arrivals import (
+    Arrival,
+    Delivery,
+    RecordArrival,
+    RefusedArrival,
+    acknowledgements,
+    read_delivery,
+)
 from cloud.broker import BrokerLink
 from cloud.errors import CloudError, ConfigurationError, UnavailableError
 from cloud.ingest_store import IngestStore
@@ -33,6 +40,8 @@ IDLE_WAIT_S = 0.25
 LULL_S = 0.002
 FIRST_RETRY_S = 0.2
 RETRY_CAP_S = 5.0
+LAG_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600, 86_400)
+"""A cell that was cut off sends what it kept: its records are as old as that."""
 
 
 class IngestMetrics:
@@ -54,6 +63,14 @@ class IngestMetrics:
         self.commit_s = Histogram(
             "sightline_ingest_commit_seconds", "Time to commit a batch", labels, registry=registry
         )
+        self.lag_s = Histogram(
+            "sightline_ingest_lag_seconds", "Age of a batch's oldest record when it was committed",
+            buckets=LAG_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self.connected = Gauge(
+            "sightline_ingest_connected", "Whether this stream has the broker", labels,
+            registry=registry,
+        )  # fmt: skip
         self.waiting = Gauge(
             "sightline_ingest_waiting", "Messages in memory, not yet committed", labels,
             registry=registry,
@@ -103,6 +120,7 @@ class Consumer:
         """Take batches until told to stop; a batch that was begun is finished or left unacked."""
         while not self._stopping.is_set():
             batch = self._collect()
+            self._metrics.connected.labels(self._stream).set(self._link.is_connected)
             self._metrics.waiting.labels(self._stream).set(self._queue.qsize() + len(batch))
             if batch:
                 self._take(batch)
@@ -138,6 +156,9 @@ class Consumer:
         refused = sum(isinstance(arrival, RefusedArrival) for arrival in taken)
         self._metrics.taken.labels(self._stream).inc(len(taken) - refused)
         self._metrics.refused.labels(self._stream).inc(refused)
+        made = [arrival.event.created_at for arrival in taken if isinstance(arrival, RecordArrival)]
+        if made:
+            self._metrics.lag_s.observe(max(0.0, (self._now() - min(made)).total_seconds()))
 
     def _read(self, held: _Held) -> Arrival | None:
         message = held.message

@@ -85,7 +85,9 @@ class IngestSettings(Section):
     session_expiry_s: int = Field(default=60, ge=0, le=86_400)
     """How long the broker keeps a process's share for it while it restarts."""
     metrics_port: Port | None = None
-    """Prometheus metrics of the ingest process on 127.0.0.1; none when not given."""
+    """Prometheus metrics of the ingest process; none when not given."""
+    metrics_host: str = "127.0.0.1"
+    """Address that they are shown on; they name cells and counts, nothing else."""
 
 
 class HttpSettings(Section):
@@ -209,6 +211,12 @@ class RetrainingSettings(Section):
     """New labels since the newest snapshot that start a run by themselves; 0: never."""
     min_per_new_category: int = Field(default=10, ge=0)
     """Boxes wanted of a category that the running model does not know."""
+    on_drift: bool = False
+    """Start a run, too, when a cell's records have drifted since its model came."""
+    min_drift_labels: int = Field(default=20, ge=1)
+    """New labels that such a run wants."""
+    drift_period_s: float = Field(default=600.0, gt=0)
+    """How often drift is looked for."""
     cool_down_s: float = Field(default=1800.0, ge=0)
     """Rest after a run that failed or was refused."""
     nice: int = Field(default=10, ge=0, le=19)

@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 
 from cloud.cell_models import is_online, reported_of
 from cloud.db.session import Database
-from cloud.db.tables import Cell, DeadLetter, Image, ReviewStatus
+from cloud.db.tables import Cell, DeadLetter, ReviewStatus
 from cloud.errors import UnavailableError
+from cloud.statistics_queries import count_pictures
 
 
 class ServeMetrics:
@@ -44,9 +45,7 @@ class _Fleet(Collector):
             with self._database.read() as session:
                 cells = session.scalars(select(Cell)).all()
                 letters = session.scalar(select(func.count()).select_from(DeadLetter)) or 0
-                pending = session.scalar(
-                    select(func.count()).where(Image.status == ReviewStatus.PENDING)
-                )
+                pending = count_pictures(session)[ReviewStatus.PENDING]
         except UnavailableError:
             return
         online = GaugeMetricFamily("sightline_cell_online", "Agent is there", labels=["cell"])
@@ -66,5 +65,5 @@ class _Fleet(Collector):
         yield from (online, outbox, release)
         yield GaugeMetricFamily("sightline_dead_letters", "Messages set aside", value=letters)
         yield GaugeMetricFamily(
-            "sightline_review_pending", "Pictures that wait for review", value=pending or 0
+            "sightline_review_pending", "Pictures that wait for review", value=pending
         )
