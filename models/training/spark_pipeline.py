@@ -7,7 +7,7 @@ stays and where, to write it. Its bytes never wait in between, neither in memory
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,16 +16,21 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from models.contract.snapshot import DATA_FOLDER, SnapshotManifest, Split
-from models.training.dataset_formats import Annotation, LabelSet, Refusal
+from models.training.dataset_formats import LabelSet, Refusal
 from models.training.errors import InputError, RunFailedError
 from models.training.import_report import ImportReport
-from models.training.picture_files import PictureFolder, check_folder, list_pictures, read_bytes
-from models.training.pictures import CheckedPicture, as_stored, check_picture, sha256_of
+from models.training.import_rows import (
+    CHECKED_SQL,
+    FETCHED_SQL,
+    KEPT_SCHEMA,
+    LISTED_SCHEMA,
+    check_rows,
+    fetch_rows,
+)
+from models.training.picture_files import PictureFolder, check_folder, list_pictures
 from models.training.placing import AUTO_SPLIT, Placement, place_rows
 from models.training.progress import Listener
 from models.training.snapshot_io import (
-    ANNOTATIONS_SQL,
-    ROW_SQL,
     count_splits,
     index_row,
     plain_url,
@@ -42,6 +47,8 @@ from models.training.spark_tasks import deal_rows, number_rows
 PICTURES_PER_TASK = 128
 # Enough pictures a file that its header is nothing.
 PICTURES_PER_FILE = 256
+# JPEG and PNG have been compressed by those who know how, and no two pictures are the same.
+PICTURE_FILE_OPTIONS = {"compression": "snappy", "parquet.enable.dictionary#image": "false"}
 NO_LABEL_FILE = "picture without a label file"
 
 
@@ -166,7 +173,7 @@ def _check(
 ) -> list[dict[str, Any]]:
     columns = ("place", "source_place", "path", "file_name", "part_id", "labels")
     table = pa.Table.from_pylist(
-        [{name: row[name] for name in columns} for row in listed], _LISTED_SCHEMA
+        [{name: row[name] for name in columns} for row in listed], LISTED_SCHEMA
     )
     rows = deal_rows(session, table, PICTURES_PER_TASK, parallelism)
     try:
@@ -178,145 +185,26 @@ def _check(
     return found
 
 
-def check_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Executor side of the check: read and check the listed pictures, a batch at a time."""
-    for batch in batches:
-        rows = [_checked_row(row) for row in batch.to_pylist()]
-        yield pa.RecordBatch.from_pylist(rows, _CHECKED_SCHEMA)
-
-
-def _checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    found = _read_and_check(row["path"], row["file_name"], json.loads(row["labels"]))
-    kept = {name: row[name] for name in ("place", "source_place", "file_name", "part_id")}
-    return kept | {
-        "image_id": found.image_id,
-        "width": found.width,
-        "height": found.height,
-        "annotations": [asdict(box) for box in found.boxes],
-        "problem": found.problem,
-        "notes": list(found.notes),
-        "print": found.print,
-    }
-
-
-def _read_and_check(path: str, file_name: str, labels: Mapping[str, Any]) -> CheckedPicture:
-    try:
-        data = read_bytes(path)
-    except FileNotFoundError:
-        return CheckedPicture("missing picture")
-    except OSError:
-        return CheckedPicture("unreadable picture")
-    size = labels["labelled_size"]
-    return check_picture(
-        data,
-        file_name,
-        [Annotation(**box) for box in labels["boxes"]],
-        is_relative=labels["is_relative"],
-        labelled_size=(size[0], size[1]) if size else None,
-    )
-
-
 def _write(
     session: SparkSession, kept: Sequence[Mapping[str, Any]], url: str, parallelism: int
 ) -> None:
     # Of one split after the other, so that few tasks write into more than one.
     order = {split.value: place for place, split in enumerate(Split)}
-    rows = sorted(kept, key=lambda row: order[row["split"]])
-    files = max(parallelism, -(-len(rows) // PICTURES_PER_FILE))
-    names = [field.name for field in _KEPT_SCHEMA]
+    ordered = sorted(kept, key=lambda row: order[row["split"]])
+    files = max(parallelism, -(-len(ordered) // PICTURES_PER_FILE))
+    names = [field.name for field in KEPT_SCHEMA]
     table = pa.Table.from_pylist(
-        [{name: row[name] for name in names} for row in rows], _KEPT_SCHEMA
+        [{name: row[name] for name in names} for row in ordered], KEPT_SCHEMA
     )
-    task = [place * files // len(rows) for place in range(len(rows))]
+    task = [place * files // len(ordered) for place in range(len(ordered))]
     dealt = number_rows(session, table, task, files)
+    rows = dealt.mapInArrow(fetch_rows, FETCHED_SQL)
     # Rows without a manifest are what an import left that did not finish: they are replaced.
+    writer = rows.write.mode("overwrite").partitionBy("split").options(**PICTURE_FILE_OPTIONS)
     try:
-        dealt.mapInArrow(fetch_rows, f"{ROW_SQL}, split string").write.mode(
-            "overwrite"
-        ).partitionBy("split").parquet(f"{spark_url(url)}/{DATA_FOLDER}")
+        writer.parquet(f"{spark_url(url)}/{DATA_FOLDER}")
     except Exception as error:
         raise RunFailedError(f"import failed: {one_line(error)}") from error
-
-
-def fetch_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Executor side of the writing: put each picture's bytes into its row."""
-    for batch in batches:
-        images = [
-            _fetch(path, image_id)
-            for path, image_id in zip(
-                batch.column("path").to_pylist(), batch.column("image_id").to_pylist(), strict=True
-            )
-        ]
-        place = _STORED_NAMES.index("image")
-        columns = [batch.column(name) for name in _STORED_NAMES if name != "image"]
-        columns.insert(place, pa.array(images, pa.binary()))
-        yield pa.RecordBatch.from_arrays(columns, names=_STORED_NAMES)
-
-
-def _fetch(path: str, image_id: str) -> bytes:
-    data = read_bytes(path)
-    if sha256_of(data) != image_id:
-        raise ValueError(f"{path} changed while it was imported")
-    return as_stored(data)
-
-
-_ANNOTATIONS = pa.list_(
-    pa.struct(
-        [
-            ("category", pa.string()),
-            ("x", pa.float32()),
-            ("y", pa.float32()),
-            ("width", pa.float32()),
-            ("height", pa.float32()),
-        ]
-    )
-)
-_LISTED_SCHEMA = pa.schema(
-    [
-        ("place", pa.int32()),
-        ("source_place", pa.int32()),
-        ("path", pa.string()),
-        ("file_name", pa.string()),
-        ("part_id", pa.string()),
-        ("labels", pa.string()),
-    ]
-)
-CHECKED_SQL = (
-    "place int, source_place int, file_name string, part_id string, image_id string, width int,"
-    f" height int, annotations {ANNOTATIONS_SQL}, problem string, notes array<string>, print binary"
-)
-_CHECKED_SCHEMA = pa.schema(
-    [
-        ("place", pa.int32()),
-        ("source_place", pa.int32()),
-        ("file_name", pa.string()),
-        ("part_id", pa.string()),
-        ("image_id", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("annotations", _ANNOTATIONS),
-        ("problem", pa.string()),
-        ("notes", pa.list_(pa.string())),
-        ("print", pa.binary()),
-    ]
-)
-_KEPT_SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("file_name", pa.string()),
-        ("part_id", pa.string()),
-        ("source", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("annotations", _ANNOTATIONS),
-        ("split", pa.string()),
-        ("path", pa.string()),
-    ]
-)
-_STORED_NAMES = [
-    *("image_id", "file_name", "part_id", "source", "width", "height"),
-    *("image", "annotations", "split"),
-]
 
 
 def _manifest(

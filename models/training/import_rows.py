@@ -1,0 +1,132 @@
+"""The executors' side of an import: rows with a path in, checked rows or pictures out."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from models.training.dataset_formats import Annotation
+from models.training.picture_files import read_bytes
+from models.training.pictures import CheckedPicture, as_stored, check_picture, sha256_of
+from models.training.snapshot_io import ANNOTATIONS_SQL, ROW_SQL
+
+_ANNOTATIONS = pa.list_(
+    pa.struct(
+        [
+            ("category", pa.string()),
+            ("x", pa.float32()),
+            ("y", pa.float32()),
+            ("width", pa.float32()),
+            ("height", pa.float32()),
+        ]
+    )
+)
+LISTED_SCHEMA = pa.schema(
+    [
+        ("place", pa.int32()),
+        ("source_place", pa.int32()),
+        ("path", pa.string()),
+        ("file_name", pa.string()),
+        ("part_id", pa.string()),
+        ("labels", pa.string()),
+    ]
+)
+CHECKED_SQL = (
+    "place int, source_place int, file_name string, part_id string, image_id string, width int,"
+    f" height int, annotations {ANNOTATIONS_SQL}, problem string, notes array<string>, print binary"
+)
+_CHECKED_SCHEMA = pa.schema(
+    [
+        ("place", pa.int32()),
+        ("source_place", pa.int32()),
+        ("file_name", pa.string()),
+        ("part_id", pa.string()),
+        ("image_id", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("annotations", _ANNOTATIONS),
+        ("problem", pa.string()),
+        ("notes", pa.list_(pa.string())),
+        ("print", pa.binary()),
+    ]
+)
+KEPT_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("file_name", pa.string()),
+        ("part_id", pa.string()),
+        ("source", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("annotations", _ANNOTATIONS),
+        ("split", pa.string()),
+        ("path", pa.string()),
+    ]
+)
+_STORED_NAMES = [
+    *("image_id", "file_name", "part_id", "source", "width", "height"),
+    *("image", "annotations", "split"),
+]
+FETCHED_SQL = f"{ROW_SQL}, split string"
+
+
+def check_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Executor side of the check: read and check the listed pictures, a batch at a time."""
+    for batch in batches:
+        rows = [_checked_row(row) for row in batch.to_pylist()]
+        yield pa.RecordBatch.from_pylist(rows, _CHECKED_SCHEMA)
+
+
+def _checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = _read_and_check(row["path"], row["file_name"], json.loads(row["labels"]))
+    kept = {name: row[name] for name in ("place", "source_place", "file_name", "part_id")}
+    return kept | {
+        "image_id": found.image_id,
+        "width": found.width,
+        "height": found.height,
+        "annotations": [asdict(box) for box in found.boxes],
+        "problem": found.problem,
+        "notes": list(found.notes),
+        "print": found.print,
+    }
+
+
+def _read_and_check(path: str, file_name: str, labels: Mapping[str, Any]) -> CheckedPicture:
+    try:
+        data = read_bytes(path)
+    except FileNotFoundError:
+        return CheckedPicture("missing picture")
+    except OSError:
+        return CheckedPicture("unreadable picture")
+    size = labels["labelled_size"]
+    return check_picture(
+        data,
+        file_name,
+        [Annotation(**box) for box in labels["boxes"]],
+        is_relative=labels["is_relative"],
+        labelled_size=(size[0], size[1]) if size else None,
+    )
+
+
+def fetch_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Executor side of the writing: put each picture's bytes into its row."""
+    for batch in batches:
+        images = [
+            _fetch(path, image_id)
+            for path, image_id in zip(
+                batch.column("path").to_pylist(), batch.column("image_id").to_pylist(), strict=True
+            )
+        ]
+        place = _STORED_NAMES.index("image")
+        columns = [batch.column(name) for name in _STORED_NAMES if name != "image"]
+        columns.insert(place, pa.array(images, pa.binary()))
+        yield pa.RecordBatch.from_arrays(columns, names=_STORED_NAMES)
+
+
+def _fetch(path: str, image_id: str) -> bytes:
+    data = read_bytes(path)
+    if sha256_of(data) != image_id:
+        raise ValueError(f"{path} changed while it was imported")
+    return as_stored(data)
