@@ -24,6 +24,7 @@ from edge_agent.boot import boot_model, loading_of, open_store
 from edge_agent.clock import NS_PER_S, ClockWatch, SystemClock
 from edge_agent.errors import ConfigurationError
 from edge_agent.frame_ring import FrameRing
+from edge_agent.late_outbox import LateOutbox
 from edge_agent.mailbox import Mailbox, StorageChanged
 from edge_agent.miner import HardExampleRules, Miner
 from edge_agent.mirror_watch import MirrorWatch
@@ -77,17 +78,7 @@ class Agent:
         book = RecipeBook.read(settings.recipe.path, settings.recipe.store)
         store = open_store(settings)
         model = boot_model(settings, store, book.choose(settings.recipe.selected))
-        self._outbox = SqliteOutbox(
-            settings.outbox.path,
-            cell=self._cell,
-            boot_id=self._boot_id,
-            limits=OutboxLimits(
-                database_bytes=settings.outbox.max_bytes - settings.outbox.max_image_bytes,
-                image_bytes=settings.outbox.max_image_bytes,
-                free_disk_bytes=settings.outbox.min_free_bytes,
-                ballast_bytes=settings.outbox.ballast_bytes,
-            ),
-        )
+        self._outbox = LateOutbox(self._open_outbox)
         self._link: MqttPlcLink | None = None
         learning = Learning(self._make_miner(), FrameRing(settings.hard_examples.num_recent))
         world = World(
@@ -181,6 +172,16 @@ class Agent:
         if self._http is not None:
             self._http.start()
             running.callback(self._http.stop)
+
+    def _open_outbox(self) -> SqliteOutbox:
+        outbox = self._settings.outbox
+        limits = OutboxLimits(
+            database_bytes=outbox.max_bytes - outbox.max_image_bytes,
+            image_bytes=outbox.max_image_bytes,
+            free_disk_bytes=outbox.min_free_bytes,
+            ballast_bytes=outbox.ballast_bytes,
+        )
+        return SqliteOutbox(outbox.path, cell=self._cell, boot_id=self._boot_id, limits=limits)
 
     # --- parts -------------------------------------------------------------------------------
 
@@ -285,6 +286,7 @@ class Agent:
             audit_ratio=settings.audit_ratio,
             reject_ratio=settings.reject_ratio,
             novelty_sigmas=settings.novelty_sigmas,
+            max_ratio=settings.max_ratio,
             max_per_hour=settings.max_per_hour if settings.enabled else 0,
         )
         return Miner(rules, monotonic_ns=self._clock.monotonic_ns, seed=settings.seed)

@@ -1,14 +1,16 @@
 """Puts the inspection together from its parts; what the world is made of comes in from outside."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 from edge_agent.access import InspectionAccess
 from edge_agent.announcer import Announcer
 from edge_agent.clock import NS_PER_S
 from edge_agent.controls import Controls
-from edge_agent.errors import ConfigurationError
+from edge_agent.errors import ConfigurationError, StorageError
 from edge_agent.inspection import Inspection, Timing, Wiring
 from edge_agent.journal import VerdictJournal
 from edge_agent.journal_file import JournalFile
@@ -26,6 +28,10 @@ from edge_agent.settings import Settings
 from edge_agent.station import Station
 from edge_agent.telemetry import Telemetry
 from edge_agent.vision import VisionWorker
+
+logger = logging.getLogger(__name__)
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ def assemble(settings: Settings, world: World) -> Core:
 
     Raises:
         ConfigurationError: recipe and model do not go together.
-        StorageError: the journal cannot be opened.
+        StorageError: there is no place for a journal.
     """
     timing, clock, mailbox = settings.station, world.clock, Mailbox()
     station = Station(
@@ -104,9 +110,7 @@ def assemble(settings: Settings, world: World) -> Core:
         raise ConfigurationError(
             f"recipe {recipe.recipe_id} expects {', '.join(unknown)}, which the model does not know"
         )
-    journal = VerdictJournal(
-        JournalFile(settings.recorder.journal), on_durable=lambda: mailbox.post(Wake())
-    )
+    journal = VerdictJournal(_journal_file(settings), on_durable=lambda: mailbox.post(Wake()))
     _recall_answers(station, journal, clock)
     right_of_way = RightOfWay()
     recorder = Recorder(
@@ -178,6 +182,17 @@ def assemble(settings: Settings, world: World) -> Core:
     return Core(
         station, access, link, vision, recorder, journal, inspection, mailbox, right_of_way, desk
     )
+
+
+def _journal_file(settings: Settings) -> JournalFile:
+    try:
+        return JournalFile(settings.recorder.journal)
+    except StorageError as error:
+        # Only where it could never be laid out: later ones need no more space. The line goes on
+        # with a journal that survives the process; the outbox's alarm tells about the disk.
+        logger.error("%s; one in memory takes its place", error)  # noqa: TRY400
+        name = f"sightline-{str(settings.cell.address).replace('/', '-')}.journal"
+        return JournalFile(MEMORY / name)
 
 
 def _recall_answers(station: Station, journal: VerdictJournal, clock: Clock) -> None:

@@ -57,10 +57,14 @@ class JournalFile:
         self._is_other_dirty = False
         self._position = len(contents[self._current])
         self._preallocate()
-        if self._epoch == 0:
-            self._begin(0)
-        else:
-            self.append(b"")  # a line that a cut tore must not spoil the next one
+        try:
+            if self._epoch == 0:
+                self._begin(0)
+            else:
+                self.append(b"")  # a line that a cut tore must not spoil the next one
+        except OSError as error:
+            self.close()
+            raise StorageError(f"journal {path} cannot be used: {error.strerror}") from error
 
     def read(self) -> list[bytes]:
         """Every line that is remembered, oldest first; a torn one is among them as it is."""

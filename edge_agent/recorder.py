@@ -1,14 +1,16 @@
 """The recorder thread: everything that happens to a cycle after its verdict.
 
 No record is ever dropped. A verdict is noted in the journal before the PLC is told, handed to
-this thread's bounded queue after, and leaves the journal once the outbox has it. While the queue
-is full the station drops Ready: the line waits rather than lose a record. While the disk takes
-nothing, the same append is tried again.
+this thread's bounded queue after, and leaves the journal once the outbox has it. While the disk
+takes nothing verdicts go on, their records wait in memory and in the journal, and are tried again.
+When as many wait as the journal holds, or the queue is full, the station drops Ready: the line
+waits rather than lose a record.
 """
 
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +35,9 @@ RETRY_S = 0.5
 STOP_TIMEOUT_S = 20.0
 STORAGE = "storage"
 MAX_BATCH = 32
+MAX_HELD = 2_000
+"""Records, without pictures, that wait for a disk that takes none; the journal holds as many."""
+RETRY = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Recorder:
         journal: VerdictJournal,
         learning: Learning,
         queue_size: int = 64,
+        max_held: int = MAX_HELD,
         jpeg_quality: int = 92,
         is_simulated: bool = False,
         give_way: Callable[[], None] = lambda: None,
@@ -95,6 +101,7 @@ class Recorder:
         self._journal = journal
         self._learning = learning
         self._queue_size = queue_size
+        self._max_held = max_held
         self._jpeg_quality = jpeg_quality
         self._is_simulated = is_simulated
         self._give_way = give_way
@@ -105,22 +112,13 @@ class Recorder:
         """Records that are made and not in the outbox yet."""
         self._stopping = threading.Event()
         self._has_trouble = False
+        self._retry_s = 0.0
+        self._monotonic_s = time.monotonic
+        self._is_recovered = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
-        """Write what an earlier process left in the journal, then start the thread.
-
-        Raises:
-            StorageError: the outbox does not take it.
-        """
-        for entry in self._journal.entries:
-            inspection = entry.inspection
-            if inspection is None or entry.is_recorded:
-                continue
-            if not self._outbox.contains_result(inspection.result_id):
-                self._outbox.append_record(inspection, created_at=entry.at)
-                logger.info("record recovered", extra={"result_id": str(inspection.result_id)})
-            self._journal.settle(inspection.result_id)
+        """Start the thread, which first writes what an earlier process left in the journal."""
         self._journal.start()
         self._thread.start()
 
@@ -139,7 +137,7 @@ class Recorder:
     @property
     def has_room(self) -> bool:
         """Whether one more cycle may be made."""
-        return self._num_waiting() < self._queue_size
+        return self._items.qsize() < self._queue_size and len(self._batch) < self._max_held
 
     @property
     def is_calm(self) -> bool:
@@ -169,31 +167,42 @@ class Recorder:
         return self._items.qsize() + len(self._batch)
 
     def _run(self) -> None:
-        was_full = False
-        while (item := self._items.get()) is not None:
-            was_full |= self._num_waiting() + 1 >= self._queue_size
-            self._give_way()
-            try:
-                self._record(item)
-            except Exception:
-                # The thread's boundary. The verdict is in the journal: the next start records it.
-                logger.exception("cycle not recorded")
+        self._commit()
+        while (item := self._next()) is not None:
+            had_room = self.has_room
+            if item is not RETRY:
+                self._give_way()
+                self._make(item)
             # One commit for all that came in during the last: a disk does some hundred a second.
-            if self._items.empty() or len(self._batch) >= MAX_BATCH:
+            is_due = not self._has_trouble and len(self._batch) >= MAX_BATCH
+            if is_due or self._items.empty():
                 self._commit()
-                if was_full:
-                    was_full = False
-                    self._on_room()
+            if self.has_room and not had_room:
+                self._on_room()
         self._commit()
 
-    def _record(self, item: Item) -> None:
+    def _next(self) -> "Item | object | None":
+        """What is to be recorded; while the disk takes nothing, now and then nothing but that."""
+        try:
+            return self._items.get(timeout=RETRY_S if self._has_trouble else None)
+        except queue.Empty:
+            return RETRY
+
+    def _make(self, item: "Item | object") -> None:
+        try:
+            self._record(item)
+        except Exception:
+            # The thread's boundary. The verdict is in the journal: the next start records it.
+            logger.exception("cycle not recorded")
+
+    def _record(self, item: object) -> None:
         if isinstance(item, CycleOutcome):
             self._record_cycle(item)
         elif isinstance(item, Contradiction):
             self._record_truth(item)
         elif isinstance(item, HardPicture):
             self._keep_if_admitted(item.cycle, item.reason)
-        else:
+        elif isinstance(item, Occurrence):
             self._batch.append((item.event, item.happened_at))
 
     def _record_cycle(self, cycle: CycleOutcome) -> None:
@@ -254,20 +263,37 @@ class Recorder:
         return picture.sha256
 
     def _commit(self) -> None:
-        """Put the records into the outbox, trying again until they are there or we must stop."""
-        while self._batch:
-            try:
-                self._outbox.append_records(self._batch)
-            except StorageError as error:
-                self._report_trouble(str(error))
-                if self._stopping.wait(RETRY_S):
-                    return
-            else:
-                self._report_trouble(None)
-                stored, self._batch = self._batch, []
-                for body, _ in stored:
-                    if isinstance(body, Inspection):
-                        self._journal.settle(body.result_id)
+        """Put what was made into the outbox; what the disk refuses waits for the next try."""
+        if not self._batch and self._is_recovered:
+            return
+        if self._has_trouble and self._monotonic_s() < self._retry_s:
+            return
+        try:
+            self._recover()
+            self._outbox.append_records(self._batch)
+        except StorageError as error:
+            self._retry_s = self._monotonic_s() + RETRY_S
+            self._report_trouble(str(error))
+            return
+        self._report_trouble(None)
+        stored, self._batch = self._batch, []
+        for body, _ in stored:
+            if isinstance(body, Inspection):
+                self._journal.settle(body.result_id)
+
+    def _recover(self) -> None:
+        """Once: record what earlier processes answered and did not record."""
+        if self._is_recovered:
+            return
+        for entry in self._journal.entries:
+            inspection = entry.inspection
+            if inspection is None or entry.is_recorded:
+                continue
+            if not self._outbox.contains_result(inspection.result_id):
+                self._outbox.append_record(inspection, created_at=entry.at)
+                logger.info("record recovered", extra={"result_id": str(inspection.result_id)})
+            self._journal.settle(inspection.result_id)
+        self._is_recovered = True
 
     def _report_trouble(self, cause: str | None) -> None:
         if (cause is not None) == self._has_trouble:

@@ -143,7 +143,13 @@ def outcome(answer: PlcResult) -> CycleOutcome:
 class Desk:
     """A recorder with its surroundings."""
 
-    def __init__(self, folder: Path, miner: Miner | None = None, queue_size: int = 4) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        miner: Miner | None = None,
+        queue_size: int = 4,
+        max_held: int | None = None,
+    ) -> None:
         self.outbox, self.ring = ShakyOutbox(), Ring()
         self.path = folder / "journal"
         self.journal = VerdictJournal(JournalFile(self.path, segment_bytes=8192))
@@ -154,6 +160,7 @@ class Desk:
             journal=self.journal,
             learning=Learning(miner or Miner(), self.ring),
             queue_size=queue_size,
+            max_held=queue_size if max_held is None else max_held,
             on_room=self.has_room_again.set,
             on_storage=self.alarms.append,
         )
@@ -217,6 +224,22 @@ def test_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path) -> None:
     assert desk.has_room_again.wait(5)
     desk.recorder.stop()
     assert parts_of(desk.outbox) == ["p1", "p2", "p3"]
+    assert [alarm.code if alarm else None for alarm in desk.alarms] == ["storage", None]
+
+
+def test_verdicts_go_on_while_a_full_disk_takes_no_records(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, queue_size=2, max_held=100)
+    desk.outbox.refuses = True
+    desk.recorder.start()
+    parts = [f"p{number}" for number in range(12)]
+    for part_id in parts:
+        wait_until(lambda: desk.recorder.has_room)
+        desk.answer(part_id)
+    wait_until(lambda: len(desk.recorder._batch) == len(parts))
+    assert desk.recorder.has_room
+    desk.outbox.refuses = False
+    wait_until(lambda: parts_of(desk.outbox) == parts)
+    desk.recorder.stop()
     assert [alarm.code if alarm else None for alarm in desk.alarms] == ["storage", None]
 
 
