@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge_agent.adapters.cameras import make_camera
 from edge_agent.errors import ConfigurationError
 from edge_agent.judgement import unknown_expected, unknown_forbidden
 from edge_agent.recipes import RecipeBook
@@ -32,7 +33,11 @@ def check(settings: Settings) -> Findings:
     book = RecipeBook.read(settings.recipe.path, settings.recipe.store)
     recipe = book.choose(settings.recipe.selected)
     manifest = _bundle(settings)
-    warnings = [*_model_warnings(settings, book, manifest), *_camera_warnings(settings)]
+    warnings = [
+        *_model_warnings(settings, book, manifest),
+        *_recipe_warnings(book),
+        *_camera_warnings(settings),
+    ]
     for broker in (settings.broker, settings.uplink):
         broker.secret()
     root = settings.update.root
@@ -78,8 +83,19 @@ def _model_warnings(
     return warnings
 
 
+def _recipe_warnings(book: RecipeBook) -> list[str]:
+    return [
+        f"recipe {recipe.recipe_id}, view {view.name}: nothing is expected and nothing forbidden, "
+        "so every part is OK"
+        for recipe in book
+        for view in recipe.views
+        if not view.expected and not view.forbidden
+    ]
+
+
 def _camera_warnings(settings: Settings) -> list[str]:
     camera = settings.camera
+    make_camera(camera)  # not opened: whether its library is there
     if camera.path is None:
         return []
     if not camera.path.exists():

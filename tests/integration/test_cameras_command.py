@@ -13,7 +13,9 @@ import pytest
 
 from edge_agent.adapters.camera_finder import usb_cameras
 from edge_agent.adapters.cameras import LibraryMissingError, make_camera
+from edge_agent.preflight import check
 from edge_agent.sections import CameraSettings
+from edge_agent.settings import load_settings
 
 RECIPE = """
 recipe_id = "grey"
@@ -94,6 +96,20 @@ def test_usb_cameras_are_told_from_their_metadata_devices(tmp_path: Path) -> Non
         (tmp_path / name / "name").write_text("HD Webcam\n")
         (tmp_path / name / "index").write_text(f"{index}\n")
     assert [found.settings.source for found in usb_cameras(tmp_path)] == ["0", "2"]
+
+
+def test_check_config_warns_of_a_view_without_a_rule_and_refuses_a_camera_without_library(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = Path(__file__).parents[2] / "models/released/plate"
+    config.write_text(config.read_text() + f'[model]\nbundle = "{released}"\n')
+    findings = check(load_settings(config))
+    assert [text for text in findings.warnings if "view top: nothing is expected" in text]
+    monkeypatch.delitem(sys.modules, "edge_agent.adapters.pylon_device", raising=False)
+    monkeypatch.setitem(sys.modules, "pypylon", None)
+    config.write_text(config.read_text().replace('path = "pictures"', 'kind = "pylon"'))
+    with pytest.raises(LibraryMissingError, match=r"sightline\[pylon\]"):
+        check(load_settings(config))
 
 
 @pytest.mark.parametrize(
