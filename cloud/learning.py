@@ -14,12 +14,14 @@ from cloud.comparisons import Comparisons
 from cloud.dataset import Datasets
 from cloud.db.session import Database
 from cloud.desired import DesiredPublisher
+from cloud.drift_watch import DriftWatch
 from cloud.errors import CloudError, ConfigurationError
 from cloud.fleet import Fleet
 from cloud.image_store import ImageStore
 from cloud.inspection_desk import InspectionDesk
 from cloud.label_import import LabelImport
 from cloud.labeling import Labeling
+from cloud.mlflow_log import mlflow_from
 from cloud.policy import RetrainingTrigger
 from cloud.registry import Registry
 from cloud.retraining import Retraining
@@ -52,6 +54,7 @@ class LearningServices:
         fleet: Rollouts, pins, rollbacks.
         retraining: Runs and the policy.
         inspections: Judges pictures that robots send here.
+        drift: How far each cell's records have moved.
         pictures: Of snapshots.
         comparisons: Two models, picture by picture.
     """
@@ -87,6 +90,7 @@ class LearningServices:
             fleet=self.fleet,
             settings=settings.retraining,
             gates=settings.gates,
+            run_log=mlflow_from(os.environ),
         )
         self.retraining = Retraining(
             database,
@@ -95,6 +99,7 @@ class LearningServices:
             driver=self._driver,
             settings=settings.retraining,
         )
+        self.drift = DriftWatch(database)
         self.pictures = SnapshotPictures()
         self.comparisons = Comparisons(database)
         inspection = settings.inspection
@@ -177,6 +182,10 @@ class LearningServices:
                 seconds=settings.retraining.check_period_s,
                 args=[RetrainingTrigger.LABELS],
             )
+        if settings.retraining.enabled and settings.retraining.on_drift:
+            scheduler.add_job(
+                self._consider_drift, "interval", seconds=settings.retraining.drift_period_s
+            )
         if settings.retraining.enabled and settings.retraining.cron is not None:
             try:
                 trigger = CronTrigger.from_crontab(settings.retraining.cron, timezone="UTC")
@@ -192,9 +201,18 @@ class LearningServices:
         except CloudError as error:  # the database is away: the next round comes soon
             LOGGER.warning("rollouts could not be looked after", extra={"cause": str(error)})
 
-    def _consider(self, trigger: RetrainingTrigger) -> None:
+    def _consider_drift(self) -> None:
         try:
-            decision = self.retraining.consider(trigger)
+            drifted = self.drift.alarms()
+        except CloudError as error:
+            LOGGER.warning("drift could not be looked for", extra={"cause": str(error)})
+            return
+        if drifted:
+            self._consider(RetrainingTrigger.DRIFT, "; ".join(cell.reason for cell in drifted))
+
+    def _consider(self, trigger: RetrainingTrigger, drift: str = "") -> None:
+        try:
+            decision = self.retraining.consider(trigger, drift=drift)
         except CloudError as error:
             LOGGER.warning("retraining could not be considered", extra={"cause": str(error)})
             return

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 PATIENCE = 2
+NO_BASE = "no snapshot is registered to start from"
 
 
 class RetrainingTrigger(StrEnum):
@@ -13,6 +14,7 @@ class RetrainingTrigger(StrEnum):
 
     LABELS = "labels"
     SCHEDULE = "schedule"
+    DRIFT = "drift"
     BUTTON = "button"
 
 
@@ -25,6 +27,9 @@ class RetrainingPolicy:
     min_per_new_category: int = 10
     """Boxes wanted of each category that the running model does not know. A category with fewer
     holds the run back, though no longer than until `PATIENCE` times ``min_new_labels``."""
+    min_drift_labels: int = 20
+    """New labels that start a run where a cell has drifted: fewer than otherwise, but not none, as
+    only labels of what has changed teach it."""
     cool_down: timedelta = timedelta(minutes=30)
     """Rest after a run that was refused or failed, so that the same labels do not fail again."""
 
@@ -38,6 +43,8 @@ class LearningState:
     is_running: bool
     num_new_labels: int = 0
     boxes_per_new_category: Mapping[str, int] = field(default_factory=dict)
+    drift: str = ""
+    """Which cells have drifted and in what; empty: none."""
     last_setback_at: datetime | None = None
     """When the last run ended refused or failed, if it was the last."""
 
@@ -62,10 +69,9 @@ def decide(
     The button overrules the counts and the cool-down, never "one at a time". The schedule overrules
     the count but wants at least one new label: the same pictures give the same model.
     """
-    if state.is_running:
-        return Decision(False, "a run is already in progress")
-    if not state.has_base:
-        return Decision(False, "no snapshot is registered to start from")
+    if state.is_running or not state.has_base:
+        text = "a run is already in progress" if state.is_running else NO_BASE
+        return Decision(False, text)
     if trigger is RetrainingTrigger.BUTTON:
         return Decision(True, "asked for by a person")
     resting = _resting(state, policy, now)
@@ -73,6 +79,8 @@ def decide(
         return Decision(False, resting)
     if trigger is RetrainingTrigger.SCHEDULE:
         return Decision(state.num_new_labels > 0, f"{state.num_new_labels} new labels on schedule")
+    if trigger is RetrainingTrigger.DRIFT:
+        return _drifted(state, policy)
     return _enough_labels(state, policy)
 
 
@@ -83,6 +91,17 @@ def _resting(state: LearningState, policy: RetrainingPolicy, now: datetime) -> s
     if left <= timedelta(0):
         return ""
     return f"resting {left.total_seconds() / 60:.0f} min after a run that led to no release"
+
+
+def _drifted(state: LearningState, policy: RetrainingPolicy) -> Decision:
+    if not state.drift:
+        return Decision(False, "no cell has drifted")
+    labels = f"{state.num_new_labels} new labels"
+    if state.num_new_labels < policy.min_drift_labels:
+        return Decision(
+            False, f"{state.drift} has drifted: {labels} of the {policy.min_drift_labels} wanted"
+        )
+    return Decision(True, f"{state.drift} has drifted, {labels}")
 
 
 def _enough_labels(state: LearningState, policy: RetrainingPolicy) -> Decision:

@@ -6,7 +6,7 @@ One run at a time: the database holds its state, `cloud.training_driver` takes i
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -78,9 +78,14 @@ class Retraining:
         """
         return self._enqueue(RetrainingTrigger.BUTTON, actor)
 
-    def consider(self, trigger: RetrainingTrigger) -> Decision:
-        """Start a run if the policy says so; called now and then, and by the schedule."""
-        decision = self._decide(trigger)
+    def consider(self, trigger: RetrainingTrigger, *, drift: str = "") -> Decision:
+        """Start a run if the policy says so; called now and then, and by the schedule.
+
+        Args:
+            trigger: What asks.
+            drift: Which cells have drifted, where that is what asks.
+        """
+        decision = self._decide(trigger, drift)
         if decision.start and self._settings.enabled:
             try:
                 self._enqueue(trigger, audit.SYSTEM)
@@ -195,13 +200,15 @@ class Retraining:
         self._driver.wake()
         return run
 
-    def _decide(self, trigger: RetrainingTrigger) -> Decision:
-        return decide(self.state(), self._policy(), trigger=trigger, now=self._now())
+    def _decide(self, trigger: RetrainingTrigger, drift: str = "") -> Decision:
+        state = replace(self.state(), drift=drift)
+        return decide(state, self._policy(), trigger=trigger, now=self._now())
 
     def _policy(self) -> RetrainingPolicy:
         return RetrainingPolicy(
             min_new_labels=self._settings.min_new_labels,
             min_per_new_category=self._settings.min_per_new_category,
+            min_drift_labels=self._settings.min_drift_labels,
             cool_down=timedelta(seconds=self._settings.cool_down_s),
         )
 

@@ -23,6 +23,7 @@ from cloud.fleet import Fleet
 from cloud.gates import GateReport, judge, read_report
 from cloud.json_values import parse_json
 from cloud.registry import Registry
+from cloud.run_log import RunLog
 from cloud.settings import GateSettings, RetrainingSettings
 from cloud.training_process import (
     BUNDLE_FOLDER,
@@ -66,6 +67,7 @@ class TrainingDriver:
         fleet: Rolls it out where ``auto_promote`` is set.
         settings: The program and its arguments.
         gates: What a candidate must hold.
+        run_log: Where runs are told of besides, when they have ended.
         now: The wall clock.
     """
 
@@ -78,6 +80,7 @@ class TrainingDriver:
         fleet: Fleet,
         settings: RetrainingSettings,
         gates: GateSettings,
+        run_log: RunLog | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
@@ -86,6 +89,7 @@ class TrainingDriver:
         self._fleet = fleet
         self._settings = settings
         self._gates = gates
+        self._run_log = run_log
         self._now = now
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -148,6 +152,19 @@ class TrainingDriver:
             raise
         finally:
             self._cancelled.discard(run_id)
+            self._tell(run_id)
+
+    def _tell(self, run_id: str) -> None:
+        """Tell the log of a run that has ended; what it cannot take is not the run's fault."""
+        run = self._get(run_id)
+        if self._run_log is None or run.state in OPEN:
+            return
+        events = EventTail(Path(run.directory) / EVENTS_NAME).read()
+        history = [event for event in events if event["event"] == "progress" and "step" in event]
+        try:
+            self._run_log.tell(run, history)
+        except CloudError as error:
+            LOGGER.warning("run log was not told", extra={"run_id": run_id, "cause": str(error)})
 
     def _prepare(self, run_id: str) -> TrainingRun:
         """Build the snapshot and write down what the process will be told."""

@@ -61,3 +61,24 @@ def test_after_a_setback_the_labels_rest_but_the_button_does_not() -> None:
 def test_zero_turns_the_count_off() -> None:
     policy = RetrainingPolicy(min_new_labels=0)
     assert not decide(state(), policy, trigger=RetrainingTrigger.LABELS, now=NOW).start
+
+
+@pytest.mark.parametrize(
+    ("drift", "num_new_labels", "start", "reason"),
+    [
+        pytest.param("", 99, False, "no cell has drifted", id="no drift"),
+        pytest.param("line1", 19, False, "19 new labels of the 20 wanted", id="too few labels"),
+        pytest.param("line1", 20, True, "line1 has drifted, 20 new labels", id="enough"),
+    ],
+)
+def test_a_drift_alarm_starts_a_run_with_fewer_labels_but_not_with_none(
+    drift: str, num_new_labels: int, start: bool, reason: str
+) -> None:
+    state = LearningState(
+        has_base=True, is_running=False, num_new_labels=num_new_labels, drift=drift
+    )
+    decision = decide(
+        state, RetrainingPolicy(), trigger=RetrainingTrigger.DRIFT, now=datetime.now(UTC)
+    )
+    assert decision.start is start
+    assert reason in decision.reason
