@@ -2,10 +2,13 @@
 
 import itertools
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import ThreadingTCPServer
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -89,8 +92,8 @@ class SpoolCamera:
             path.unlink(missing_ok=True)
 
 
-class MjpegCamera:
-    """A network camera: ``GET /`` streams, ``GET /snapshot.jpg`` gives one picture.
+class NetworkCamera(ABC):
+    """Streams parts from a server of its own; what it speaks, a subclass knows.
 
     Args:
         source: Parts, one a frame.
@@ -101,6 +104,8 @@ class MjpegCamera:
         SimulatorError: the port is taken.
     """
 
+    scheme: ClassVar[str]
+
     def __init__(self, source: PartSource, *, port: int = 0, period_s: float = 0.2) -> None:
         self.lens = FaultyLens()
         self._source = source
@@ -108,20 +113,24 @@ class MjpegCamera:
         self._stopping = threading.Event()
         self._indices = itertools.count()
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+            self._server = self._make_server(("127.0.0.1", port))
         except OSError as error:
             raise SimulatorError(
                 f"port {port} is taken ({error.strerror}): give another with --port"
             ) from error
         self._server.daemon_threads = True
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="mjpeg-camera", daemon=True
+            target=self._server.serve_forever, name=f"{self.scheme}-camera", daemon=True
         )
+
+    @abstractmethod
+    def _make_server(self, address: tuple[str, int]) -> ThreadingTCPServer | ThreadingHTTPServer:
+        """A server whose handler streams."""
 
     @property
     def url(self) -> str:
         """Where the stream is."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/"
+        return f"{self.scheme}://127.0.0.1:{self._server.server_address[1]}/"
 
     def start(self) -> None:
         """Serve from a thread."""
@@ -134,18 +143,24 @@ class MjpegCamera:
         self._server.server_close()
         self._thread.join(timeout=5)
 
+    def _next_frame(self) -> bytes | None:
+        return self.lens.through(self._source.part(next(self._indices)).picture)
+
+
+class MjpegCamera(NetworkCamera):
+    """``GET /`` streams, ``GET /snapshot.jpg`` gives one picture."""
+
+    scheme = "http"
+
+    def _make_server(self, address: tuple[str, int]) -> ThreadingHTTPServer:
+        return ThreadingHTTPServer(address, _handler_for(self._frames, self._next_frame))
+
     def _frames(self) -> Iterator[bytes]:
         while not self._stopping.is_set():
             frame = self._next_frame()
             if frame is not None:
                 yield frame
             self._stopping.wait(self._period_s)
-
-    def _next_frame(self) -> bytes | None:
-        return self.lens.through(self._source.part(next(self._indices)).picture)
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        return _handler_for(self._frames, self._next_frame)
 
 
 def _handler_for(

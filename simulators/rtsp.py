@@ -6,12 +6,9 @@ It speaks what a player needs, OPTIONS to TEARDOWN, to any number of viewers; in
 import itertools
 import socketserver
 import struct
-import threading
 from collections.abc import Iterator
 
-from simulators.camera import FaultyLens
-from simulators.errors import SimulatorError
-from simulators.sources import PartSource
+from simulators.camera import NetworkCamera
 
 MAX_PAYLOAD = 1400
 JPEG_PAYLOAD_TYPE = 26
@@ -28,48 +25,13 @@ SDP = (
 )
 
 
-class RtspCamera:
-    """A network camera: ``rtsp://127.0.0.1:PORT/``.
+class RtspCamera(NetworkCamera):
+    """Parts over RTSP; their pictures are baseline JPEG, as OpenCV writes it."""
 
-    Args:
-        source: Parts, one a frame; baseline JPEG, as OpenCV writes it.
-        port: TCP port on 127.0.0.1; 0 for any.
-        period_s: Time between two frames.
+    scheme = "rtsp"
 
-    Raises:
-        SimulatorError: the port is taken.
-    """
-
-    def __init__(self, source: PartSource, *, port: int = 0, period_s: float = 0.2) -> None:
-        self.lens = FaultyLens()
-        self._source = source
-        self._period_s = period_s
-        self._stopping = threading.Event()
-        self._indices = itertools.count()
-        try:
-            self._server = socketserver.ThreadingTCPServer(("127.0.0.1", port), self._handler())
-        except OSError as error:
-            raise SimulatorError(f"port {port} is taken ({error.strerror})") from error
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="rtsp-camera", daemon=True
-        )
-
-    @property
-    def url(self) -> str:
-        """Where the stream is."""
-        return f"rtsp://127.0.0.1:{self._server.server_address[1]}/"
-
-    def start(self) -> None:
-        """Serve from a thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End every stream and the server."""
-        self._stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
+    def _make_server(self, address: tuple[str, int]) -> socketserver.ThreadingTCPServer:
+        return socketserver.ThreadingTCPServer(address, self._handler())
 
     def _packets(self) -> Iterator[bytes]:
         """RTP packets of frame after frame; empty between two frames."""
@@ -77,7 +39,7 @@ class RtspCamera:
         for number in itertools.count():
             if self._stopping.wait(self._period_s):
                 return
-            picture = self.lens.through(self._source.part(next(self._indices)).picture)
+            picture = self._next_frame()
             stamp = int(number * self._period_s * CLOCK_HZ) & 0xFFFFFFFF
             if picture is not None:
                 yield from rtp_packets(picture, stamp, sequence)
