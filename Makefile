@@ -61,3 +61,7 @@ clean: ## forget the demo's data; the venv stays
 .PHONY: chaos
 chaos: $(READY) $(VENV)/.system-test ## every fault in full, against real processes (bench/chaos.json; SEED=1; some rows need root)
 	@SIGHTLINE_CHAOS=full SIGHTLINE_CHAOS_SEED=$(or $(SEED),1) $(PYTHON) -m pytest tests/chaos --timeout=1800 $(ARGS)
+
+.PHONY: bench-hard-examples
+bench-hard-examples: $(READY) ## share of the model's mistakes that reach review within 5 % of the pictures; writes bench/hard_examples.json
+	@PYTHONPATH=tests $(PYTHON) -m bench.bench_hard_examples $(ARGS)

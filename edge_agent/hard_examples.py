@@ -36,6 +36,22 @@ def effective_thresholds(view: View, thresholds: Mapping[str, float]) -> dict[st
     return merged
 
 
+def doubt(detections: Detections, thresholds: Sequence[float]) -> float:
+    """How near the most doubtful box lies to its threshold: 0 right on it, falling from there."""
+    limits = np.asarray(thresholds)[detections.class_ids]
+    return -float(np.abs(detections.scores - limits).min(initial=1.0))
+
+
+def suspicion(
+    detections: Detections, thresholds: Sequence[float], *, is_defect: Sequence[bool]
+) -> float:
+    """Score of the strongest defect that did not count, as a share of what would have counted."""
+    limits = np.asarray(thresholds)[detections.class_ids]
+    weak = np.asarray(is_defect)[detections.class_ids] & (detections.scores < limits)
+    ratios = detections.scores[weak] / np.maximum(limits[weak], 1e-6)
+    return float(ratios.max(initial=0.0))
+
+
 def is_uncertain(
     detections: Detections,
     thresholds: Sequence[float],
@@ -95,6 +111,18 @@ def is_weakly_expected(
     scores = detections.scores[_in_zone(expected, detections, class_id)]
     # Scores fall, so this one is the weakest of those that the recipe counts on.
     return len(scores) < expected.count or bool(scores[expected.count - 1] < threshold + band)
+
+
+def weakness(
+    expected: ExpectedObject, detections: Detections, class_id: int | None, *, threshold: float
+) -> float:
+    """How little an expected object's weakest score is above its threshold; 1 when it is absent."""
+    if class_id is None:
+        return 1.0
+    scores = detections.scores[_in_zone(expected, detections, class_id)]
+    if len(scores) < expected.count:
+        return 1.0
+    return threshold - float(scores[expected.count - 1])
 
 
 def _in_zone(expected: ExpectedObject, detections: Detections, class_id: int) -> list[int]:

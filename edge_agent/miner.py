@@ -15,14 +15,18 @@ from edge_agent.agreement import counted_boxes
 from edge_agent.hard_examples import (
     STRONGEST_FIRST,
     centre,
+    doubt,
     effective_thresholds,
     has_low_score_under_ok,
     is_uncertain,
     is_weakly_expected,
+    suspicion,
+    weakness,
 )
 from edge_agent.near_duplicates import NearDuplicates, make_thumbnail
 from edge_agent.novelty import NoveltyWatch, describe
 from edge_agent.ports import CycleOutcome, Image
+from edge_agent.rarity import Rarity
 from edge_agent.token_bucket import TokenBucket
 from models.contract.messages import HardReason, Verdict
 from models.contract.recipe import View
@@ -31,6 +35,15 @@ from models.detector.detections import Detections
 
 DEFAULT_THRESHOLD = 0.5
 SECONDS_PER_HOUR = 3600.0
+DOUBT_SHARES = {
+    HardReason.LOW_SCORE_UNDER_OK: 0.6,
+    HardReason.NOVELTY: 0.4,
+    HardReason.UNCERTAIN: 0.1,
+    HardReason.WEAK_EXPECTED: 0.1,
+}
+"""Of ``max_ratio``, for each doubt; together a little more than all of it, as they overlap."""
+MAX_CREDIT = 20.0
+"""Pictures that may be kept in a row: a fault comes in a row of parts."""
 BURST_SHARE = 0.1
 """Share of an hour's quota that may go at once: a fault comes in a row of parts."""
 
@@ -46,6 +59,8 @@ class HardExampleRules:
         reject_ratio: share of NOT_OKs that is looked at.
         novelty_sigmas: standard deviations beyond the usual distance that make a picture new.
         max_per_hour: quota of each reason.
+        max_ratio: share of pictures that may be kept for a doubt, the strongest ones; audit and
+            rejects come on top.
     """
 
     low_score: float = 0.1
@@ -54,6 +69,11 @@ class HardExampleRules:
     reject_ratio: float = 0.05
     novelty_sigmas: float = 3.0
     max_per_hour: int = 500
+    max_ratio: float = 0.1
+
+
+_Place = tuple[str, str, str]
+"""Recipe, view and model: what strengths can be compared in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +126,9 @@ class Miner:
         self._rules = rules
         self._rng = np.random.default_rng(seed)
         self._duplicates = NearDuplicates()
-        self._novelty: dict[tuple[str, str, str], NoveltyWatch] = defaultdict(NoveltyWatch)
+        self._novelty: dict[_Place, NoveltyWatch] = defaultdict(NoveltyWatch)
+        self._rarity: dict[tuple[_Place, HardReason], Rarity] = defaultdict(Rarity)
+        self._credit = MAX_CREDIT
         rate_per_s = rules.max_per_hour / SECONDS_PER_HOUR
         burst = rules.max_per_hour * BURST_SHARE
         self._quotas = {
@@ -119,9 +141,17 @@ class Miner:
         sight = _Sight.of(cycle)
         if sight is None:
             return ()
-        reasons = self._doubts(sight)
-        if self._is_novel(cycle, sight, is_reference=not reasons):
-            reasons.add(HardReason.NOVELTY)
+        self._credit = min(self._credit + self._rules.max_ratio, MAX_CREDIT)
+        # Features and scores of another model are other features and scores.
+        bundle_id = cycle.model.bundle_id if cycle.model else ""
+        place = cycle.recipe.recipe_id, sight.view.name, bundle_id
+        strengths = self._doubts(sight) | self._novel(place, sight)
+        reasons = {
+            reason
+            for reason, (strength, is_doubtful) in strengths.items()
+            # Taken in also when it is no doubt: else the strongest of few would count as rare.
+            if self._is_rare(place, reason, strength) and is_doubtful
+        }
         return self._within_quota(sight.image, reasons, is_drawn)
 
     def admit(self, reason: HardReason) -> bool:
@@ -138,62 +168,69 @@ class Miner:
             return HardReason.REJECT
         return None
 
-    def _doubts(self, sight: _Sight) -> set[HardReason]:
-        rules = self._rules
-        found = sight.detections
-        reasons = set()
-        if is_uncertain(found, sight.limits, band=rules.band, low_score=rules.low_score):
-            reasons.add(HardReason.UNCERTAIN)
-        if has_low_score_under_ok(
-            sight.verdict,
-            found,
-            sight.limits,
-            is_defect=sight.is_defect,
-            low_score=rules.low_score,
-        ):
-            reasons.add(HardReason.LOW_SCORE_UNDER_OK)
-        if self._misses_an_object(sight):
-            reasons.add(HardReason.WEAK_EXPECTED)
-        return reasons
+    def _is_rare(self, place: _Place, reason: HardReason, strength: float) -> bool:
+        share = DOUBT_SHARES[reason] * self._rules.max_ratio
+        return self._rarity[place, reason].take_in(strength, share=share)
 
-    def _misses_an_object(self, sight: _Sight) -> bool:
-        weak = [
-            expected
-            for expected in sight.view.expected
-            if is_weakly_expected(
-                expected,
-                sight.detections,
-                _index(sight.categories, expected.category),
-                threshold=sight.thresholds.get(expected.category, DEFAULT_THRESHOLD),
-                band=self._rules.band,
-            )
-        ]
+    def _doubts(self, sight: _Sight) -> dict[HardReason, tuple[float, bool]]:
+        """How strong each doubt is, and whether it is one at all."""
+        rules, found, limits = self._rules, sight.detections, sight.limits
+        is_ok = sight.verdict is Verdict.OK
+        suspected = suspicion(found, limits, is_defect=sight.is_defect)
+        return {
+            HardReason.UNCERTAIN: (
+                doubt(found, limits),
+                is_uncertain(found, limits, band=rules.band, low_score=rules.low_score),
+            ),
+            HardReason.LOW_SCORE_UNDER_OK: (
+                suspected if is_ok else 0.0,
+                has_low_score_under_ok(
+                    sight.verdict,
+                    found,
+                    limits,
+                    is_defect=sight.is_defect,
+                    low_score=rules.low_score,
+                ),
+            ),
+            HardReason.WEAK_EXPECTED: self._misses_an_object(sight),
+        }
+
+    def _misses_an_object(self, sight: _Sight) -> tuple[float, bool]:
+        weak, strongest = 0, -1.0
+        for expected in sight.view.expected:
+            class_id = _index(sight.categories, expected.category)
+            threshold = sight.thresholds.get(expected.category, DEFAULT_THRESHOLD)
+            found, band = sight.detections, self._rules.band
+            weak += is_weakly_expected(expected, found, class_id, threshold=threshold, band=band)
+            strongest = max(strongest, weakness(expected, found, class_id, threshold=threshold))
         # An absence that a sure defect explains (a missing bolt, found as such) teaches nothing.
-        return len(weak) > _num_sure_defects(sight, self._rules.band)
+        is_unexplained = weak > _num_sure_defects(sight, self._rules.band)
+        return (strongest if is_unexplained else -1.0), is_unexplained
 
-    def _is_novel(self, cycle: CycleOutcome, sight: _Sight, *, is_reference: bool) -> bool:
+    def _novel(self, place: _Place, sight: _Sight) -> dict[HardReason, tuple[float, bool]]:
         found = counted_boxes(sight.detections, sight.categories, sight.thresholds)
         boxes = boxes_by_place(sight.view, found)
         vectors = describe(sight.image, boxes, sight.detections.embedding)
-        # Features of another model are other features.
-        bundle_id = cycle.model.bundle_id if cycle.model else ""
-        watch = self._novelty[cycle.recipe.recipe_id, sight.view.name, bundle_id]
-        is_novel = watch.surprise(vectors) > self._rules.novelty_sigmas
-        if is_reference and not is_novel and sight.verdict is Verdict.OK:
+        watch, is_ok = self._novelty[place], sight.verdict is Verdict.OK
+        surprise = watch.surprise(vectors)
+        is_novel = surprise > self._rules.novelty_sigmas
+        if is_ok and not is_novel:
             watch.add(vectors)
-        return is_novel
+        # A known defect looks new, too; what nobody has noticed is worth more.
+        return {HardReason.NOVELTY: (surprise if is_ok else surprise / 2, is_novel)}
 
     def _within_quota(
         self, image: Image, reasons: set[HardReason], is_drawn: HardReason | None
     ) -> tuple[HardReason, ...]:
         thumbnail = make_thumbnail(image) if reasons else None
-        if thumbnail is not None and self._duplicates.has(thumbnail):
+        if self._credit < 1.0 or (thumbnail is not None and self._duplicates.has(thumbnail)):
             reasons = set()
         if is_drawn is not None:
             reasons = {*reasons, is_drawn}
         kept = {reason for reason in reasons if self.admit(reason)}
         if thumbnail is not None and kept:
             self._duplicates.add(thumbnail)
+        self._credit -= bool(kept & DOUBT_SHARES.keys())
         return tuple(reason for reason in STRONGEST_FIRST if reason in kept)
 
 

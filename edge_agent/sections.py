@@ -238,6 +238,8 @@ class HardExampleSettings(Section):
     """Standard deviations beyond what is usual that make a picture new."""
     flip_ratio: float = Field(default=0.05, ge=0, le=1)
     """Share of parts that are looked at once more in their mirror image, after the verdict."""
+    max_ratio: float = Field(default=0.1, ge=0, le=1)
+    """Share of pictures that may be kept for a doubt, the strongest; audit and rejects on top."""
     max_per_hour: int = Field(default=500, ge=0)
     """For each reason; a tenth of it may go at once."""
     num_recent: int = Field(default=50, ge=1, le=10_000)

@@ -27,7 +27,7 @@ class ManagedProcess:
     def __init__(self, arguments: Sequence[str], log: Path, *, prefix: Sequence[str] = ()) -> None:
         self.prefix = tuple(prefix)
         self.log_path = log
-        self.environment: dict[str, str] = {}
+        self.environment = {"PYTHONFAULTHANDLER": "1"}
         self._arguments = tuple(arguments)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -82,10 +82,10 @@ class ManagedProcess:
         try:
             return process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.send_signal(signal.SIGABRT)  # its threads say in the log where they are
             process.wait(END_TIMEOUT_S)
             raise SimulatorError(
-                f"pid {process.pid} did not end within {END_TIMEOUT_S:g} s"
+                f"pid {process.pid} did not end within {END_TIMEOUT_S:g} s: {self.log[-6000:]}"
             ) from None
 
 

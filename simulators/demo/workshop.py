@@ -207,6 +207,7 @@ class Workshop:
             "hard_examples": {
                 "seed": self.plan.seed,
                 "max_per_hour": 3600,
+                "max_ratio": 0.3,
                 "low_score": 0.35,
                 "band": 0.15,
                 "audit_ratio": self.plan.audit_ratio,

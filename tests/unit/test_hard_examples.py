@@ -290,3 +290,20 @@ def test_cycle_without_a_picture_gives_no_hard_example() -> None:
         decided_at=NOON,
     )
     assert make_miner().choose(blind) == ()
+
+
+def test_model_that_suspects_everything_sends_only_its_strongest_suspicions() -> None:
+    rng = np.random.default_rng(5)
+    rules = HardExampleRules(audit_ratio=0, reject_ratio=0, max_ratio=0.05, max_per_hour=10**6)
+    miner = make_miner(rules)
+    scores = [float(score) for score in rng.uniform(0.15, 0.25, 600)]
+    scores[400:600:20] = [0.45] * 10
+    kept = []
+    for number, score in enumerate(scores):
+        found = [*SURE_PART, (SCRATCH, score, LABEL_BOX)]
+        image = np.roll(plate(number % 90), number, axis=1)
+        if miner.choose(cycle(found, image=image)):
+            kept.append(number)
+    strong = set(range(400, 600, 20))
+    assert strong <= set(kept)
+    assert len([number for number in kept if number >= 50]) <= 0.05 * 550 + 20
