@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.agreement import SecondReview
 from cloud.audit import list_entries
 from cloud.dataset import Datasets
 from cloud.db.migration import migrate
@@ -13,6 +14,7 @@ from cloud.db.tables import ReviewStatus, RolloutState, RunState
 from cloud.image_store import ImageStore
 from cloud.labeling import Labeling
 from cloud.learning import LearningServices
+from cloud.near_duplicates import NewPicture, keep_likenesses
 from cloud.review_items import LabelledBox, QueueKey
 from cloud.review_value import value_of
 from cloud.settings import Settings
@@ -58,6 +60,28 @@ def test_labels_become_a_snapshot(
     assert [row.image_id for row in read_rows(built.url)] == [sha256]
     assert datasets.new_labels(already_used={built.snapshot_id}).num_images == 0
     assert list_entries(database, limit=1)[0].action == "build snapshot"
+
+
+def test_a_second_look_and_pictures_that_look_alike(
+    labeling: Labeling, database: Database, add_image: Callable[..., str]
+) -> None:
+    del labeling  # has added the categories
+    twice = Labeling(database, policy=SecondReview(share=1.0))
+    first, other = add_image(0, "novelty"), add_image(1, "novelty")
+    with database.write() as session:
+        for sha256 in (first, other, first):
+            image = twice.item(sha256).image
+            seen = NewPicture(sha256, image.cell, image.view, image.created_at, bytes(1024))
+            keep_likenesses(session, [seen])
+    box = LabelledBox("torn_label", (1, 1, 9, 9))
+    twice.save(first, decision=ReviewStatus.LABELLED, boxes=[box], reviewer="anna")
+    saved, refused = twice.label_alike(first, [other], reviewer="anna")
+    assert ([item.image.sha256 for item in saved], refused) == ([other], {})
+    twice.save(first, decision=ReviewStatus.LABELLED, boxes=[box], reviewer="ben")
+    twice.save(other, decision=ReviewStatus.REJECTED, boxes=[], reviewer="ben")
+    assert len(twice.item(other).opinions) == 2
+    figures = twice.agreement().overall
+    assert (figures.num_pictures, figures.num_agreed) == (2, 1)
 
 
 @pytest.fixture
