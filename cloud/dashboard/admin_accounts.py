@@ -11,7 +11,7 @@ from cloud.api.context import Context
 from cloud.auth import MIN_PASSWORD_LENGTH, TOKEN_ID_LENGTH
 from cloud.dashboard import wording
 from cloud.dashboard.desk import Desk
-from cloud.dashboard.pieces import button, chip, confirm, panel, table, text
+from cloud.dashboard.pieces import button, chip, confirm, panel, small_dialog, table, text
 from cloud.db.tables import Role, Token, TokenKind, User
 
 ROLE_WORDS = {
@@ -96,7 +96,7 @@ class UsersTab:
         return change
 
     def _ask_new(self) -> None:
-        with ui.dialog() as dialog, ui.element("div").classes(DIALOG):
+        with small_dialog() as dialog:
             text("Add somebody", "sl-h2")
             name = ui.input("Name").props("outlined dense autofocus maxlength=64")
             role = ui.select(
@@ -122,11 +122,9 @@ class UsersTab:
                     await self.load()
 
             _buttons(dialog, "Add", add)
-        dialog.on("hide", dialog.delete)
-        dialog.open()
 
     def _ask_password(self, user: User) -> None:
-        with ui.dialog() as dialog, ui.element("div").classes(DIALOG):
+        with small_dialog() as dialog:
             text(f"New password for {user.name}", "sl-h2")
             password = ui.input(f"At least {MIN_PASSWORD_LENGTH} characters")
             password.props("outlined dense autofocus type=password autocomplete=new-password")
@@ -145,8 +143,6 @@ class UsersTab:
                     await self.load()
 
             _buttons(dialog, "Change", change)
-        dialog.on("hide", dialog.delete)
-        dialog.open()
 
     def _ask_lock(self, user: User) -> None:
         async def lock() -> None:
@@ -232,7 +228,7 @@ class TokensTab:
         if not names:
             users = await to_thread(self._accounts.users)
             names = [user.name for user in users if user.is_active]
-        with self._body, ui.dialog() as dialog, ui.element("div").classes(DIALOG):
+        with self._body, small_dialog() as dialog:
             text("Make a token", "sl-h2")
             user = ui.select(names, value=names[0] if names else None, label="User")
             label = ui.input("What it is for").props("outlined dense maxlength=64")
@@ -245,8 +241,6 @@ class TokensTab:
                 await self._make(str(user.value), label.value.strip(), days.value, made)
 
             _buttons(dialog, "Make", make)
-        dialog.on("hide", dialog.delete)
-        dialog.open()
 
     async def _make(self, user: str, label: str, days: int, shown_in: ui.element) -> None:
         if not label:
@@ -267,9 +261,6 @@ class TokensTab:
                 text("Copy it now: it is shown this once.", "sl-strong")
                 text(secrets[0], "sl-code").mark("token")
         await self.load()
-
-
-DIALOG = "sl-panel sl-dialog sl-dialog--small"
 
 
 def _buttons(dialog: ui.dialog, action: str, on_yes: Callable[[], Any]) -> None:

@@ -3,7 +3,7 @@
 from nicegui import ui
 
 from cloud.dashboard.fleet_view import DRIFT_WORDS, Json
-from cloud.dashboard.pieces import button, chip, text
+from cloud.dashboard.pieces import button, chip, small_dialog, text
 from cloud.drift import ALARM_PSI, WATCH_PSI, DriftLevel
 
 TITLES = {
@@ -16,7 +16,7 @@ TITLES = {
 
 def open_drift(cell: Json, drift: Json | None) -> None:
     """Show it over the page."""
-    with ui.dialog() as dialog, ui.element("div").classes("sl-panel sl-dialog sl-drift"):
+    with small_dialog("sl-drift") as dialog:
         with ui.element("div").classes("sl-row"):
             text(f"Drift at {cell['title']}", "sl-h2")
             if drift and drift["since"]:
@@ -35,8 +35,6 @@ def open_drift(cell: Json, drift: Json | None) -> None:
             )
         with ui.element("div").classes("sl-row"):
             button("Close", dialog.close).classes("sl-push")
-    dialog.on("hide", dialog.delete)
-    dialog.open()
 
 
 def _shift(shift: Json) -> None:

@@ -18,7 +18,7 @@ from cloud.dashboard.feed import Feed
 from cloud.dashboard.fleet_blocks import FleetRow, events_block, head_block, rollout_block
 from cloud.dashboard.fleet_view import FleetState, Json, drift_view, fleet_view
 from cloud.dashboard.frame import Frame, guarded
-from cloud.dashboard.pieces import button, confirm, empty, panel, skeleton, text
+from cloud.dashboard.pieces import button, confirm, empty, panel, skeleton, small_dialog, text
 from cloud.db.tables import Cell, DeadLetter, Role, StationLogEntry
 from cloud.drift_watch import DriftWatch
 from cloud.errors import CloudError
@@ -179,10 +179,7 @@ class FleetPage:
         if not options:
             ui.notify("No release is approved yet: there is nothing to pin to.", type="warning")
             return
-        with (
-            ui.dialog() as dialog,
-            ui.element("div").classes("sl-panel sl-dialog sl-dialog--small"),
-        ):
+        with small_dialog() as dialog:
             text(f"Pin {cell['title']}", "sl-h2")
             text(
                 "It runs this release until somebody changes it, whatever is rolled out.",
@@ -198,8 +195,6 @@ class FleetPage:
             with ui.element("div").classes("sl-row"):
                 button("Cancel", dialog.close)
                 button("Pin", pin, kind="primary").classes("sl-push")
-        dialog.on("hide", dialog.delete)
-        dialog.open()
 
     async def _set_mode(self, cell: Json, mode: FollowMode, release: int | None) -> None:
         await self._do(

@@ -79,8 +79,8 @@ class FleetRow:
                 with alarm:
                     ui.element("i").classes("sl-sign sl-sign--alarm")
                     text(cell["alarms"][0], "sl-small")
-            else:
-                text(f"heard {cell['heartbeat']}", "sl-small sl-faint")
+            if cell["heard"]:
+                text(f"heard {cell['heard']}", "sl-small sl-faint")
 
     def _modes(self, cell: Json, on_mode: Callable[[Json, str], None] | None) -> None:
         if on_mode is None:
@@ -138,8 +138,8 @@ def rollout_block(
             }.get(rollout["state"], ("", ""))
             chip(rollout["state"], tone, sign=sign)
             text(f"by {rollout['by']}", "sl-muted")
-            if rollout["is_open"] and rollout["wave_age"]:
-                text(f"this wave runs for {rollout['wave_age']}", "sl-muted")
+            if rollout["is_open"] and rollout["wave_since"]:
+                text(f"this wave runs since {rollout['wave_since']}", "sl-muted")
             if rollout["error"]:
                 text(wording.sentence(rollout["error"]))
             with ui.element("div").classes("sl-row sl-push"):

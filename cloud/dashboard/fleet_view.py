@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from cloud.cell_models import desired_release, reported_of
@@ -110,7 +110,7 @@ def rollout_view(view: RolloutView, now: datetime) -> Json:
         "is_open": rollout.finished_at is None,
         "error": rollout.error or "",
         "by": f"{rollout.created_by}, {wording.ago_text(rollout.created_at, now)}",
-        "wave_age": wording.duration_text((now - started).total_seconds()) if started else "",
+        "wave_since": f"{started.astimezone():%H:%M}" if started else "",
         "canary_parts": rollout.canary_parts,
         "shadow_parts": rollout.shadow_parts,
         "waves": waves,
@@ -135,7 +135,8 @@ def _cell(cell: Cell, now: datetime) -> Json:
         "place": wording.cell_place(cell.cell),
         "connection": connection,
         "station": wording.plain(str(status.get("station_state", ""))),
-        "heartbeat": wording.ago_text(cell.status_at, _tick(now)),
+        # Of a cell that is heard it would change with every look, and say nothing.
+        "heard": "" if connection == "online" else wording.ago_text(cell.status_at, now),
         "alarms": [f"{alarm['cause']} {alarm['action']}" for alarm in alarms_of(cell, connection)],
         "runs": wording.model_text(model.name, model.release) if model else wording.UNKNOWN,
         "wanted": f"r{wanted}" if wanted else wording.UNKNOWN,
@@ -152,11 +153,6 @@ def _cell(cell: Cell, now: datetime) -> Json:
         "dropped": reported.images_dropped if reported else 0,
         "overruns": int(status.get("num_overruns", 0)),
     }
-
-
-def _tick(now: datetime) -> datetime:
-    """The same moment for some seconds, so that an age does not change the page each second."""
-    return now - timedelta(seconds=now.second % 5, microseconds=now.microsecond)
 
 
 def _event(entry: StationLogEntry) -> Json:

@@ -103,7 +103,7 @@ def skeleton(height_px: int) -> None:
 
 def confirm(title: str, words: str, action: str, on_yes: Handler, *, kind: str = "primary") -> None:
     """Ask before something that reaches the cells."""
-    with ui.dialog() as dialog, ui.element("div").classes("sl-panel sl-dialog sl-dialog--small"):
+    with small_dialog() as dialog:
         text(title, "sl-h2")
         text(words, "sl-muted")
 
@@ -116,5 +116,17 @@ def confirm(title: str, words: str, action: str, on_yes: Handler, *, kind: str =
         with ui.element("div").classes("sl-row"):
             button("Cancel", dialog.close)
             button(action, yes, kind=kind).classes("sl-push")
+
+
+@contextmanager
+def small_dialog(classes: str = "sl-dialog--small") -> Iterator[ui.dialog]:
+    """A dialog over the page that is gone once it is closed; its content is the context's content.
+
+    It belongs to the page, not to the block whose button opened it: a block that is built anew
+    meanwhile would take it away.
+    """
+    classes = f"sl-panel sl-dialog {classes}"
+    with ui.context.client.content, ui.dialog() as dialog, ui.element("div").classes(classes):
+        yield dialog
     dialog.on("hide", dialog.delete)
     dialog.open()

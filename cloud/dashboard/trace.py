@@ -15,7 +15,6 @@ from cloud.dashboard import wording
 from cloud.dashboard.elements import ResultsTable
 from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.legend import read_legend
-from cloud.dashboard.links import part_url
 from cloud.dashboard.result_queries import (
     Cursor,
     Json,
@@ -33,6 +32,12 @@ NEWER_PERIOD_S = 3.0
 KEYS = (
     "part", "cell", "verdict", "category", "low", "high", "code", "reason", "period", "from", "to",
 )  # fmt: skip
+
+# In the browser: what was just typed may not have reached the server yet.
+OPEN_PART = """(event) => {
+  const part = event.target.value.trim();
+  if (part) window.location.href = `/parts/${encodeURIComponent(part)}`;
+}"""
 
 
 def install(frame: Frame) -> None:
@@ -102,7 +107,7 @@ class TracePage:
 
     def _bar(self, known_cells: list[str], categories: list[str]) -> None:
         serial = self._input("part", "Serial number")
-        serial.props("autofocus").on("keydown.enter", self._open_part)
+        serial.props("autofocus").on("keydown.enter", js_handler=OPEN_PART)
         serial.tooltip("The whole serial number; Enter opens the part")
         self._select("cell", "Cell", {c: wording.cell_title(c) for c in known_cells}, "All cells")
         self._select(
@@ -159,11 +164,6 @@ class TracePage:
             await self.reload()
 
         return change
-
-    def _open_part(self) -> None:
-        part = self._chosen["part"].strip()
-        if part:
-            ui.navigate.to(part_url(part))
 
     def _clear(self) -> None:
         ui.navigate.to("/trace")

@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import seed_dashboard as base
+import seed_dashboard as base  # type: ignore[import-not-found]
 
 from cloud.auth import Accounts
 from cloud.db import tables as t

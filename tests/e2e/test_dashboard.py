@@ -1,186 +1,36 @@
 """The dashboard in a real browser: what people see, and that what they do is kept."""
 
-import json
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api")
 
-from playwright.sync_api import (  # noqa: E402
-    Browser,
-    BrowserContext,
-    Page,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import BrowserContext, Page, expect  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
-SEED = Path(__file__).with_name("seed_dashboard.py")
-START_TIMEOUT_S = 60.0
 TIMEOUT_MS = 15_000
 USER, PASSWORD = "mara", "correct horse"  # as seeded
-SESSION_COOKIE = "sightline_session"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 
 pytestmark = pytest.mark.skipif(
     not CHROMIUM.exists(), reason="Chromium is not installed: apt-get install chromium"
 )
 
 
-@dataclass
-class Site:
-    """A running server with a seeded plant."""
+class Site(Protocol):
+    """The running server that `conftest` starts."""
 
     url: str
-    token: str = ""
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON
-        return self._ask(path)
-
-    def sign_in(self) -> None:
-        body = json.dumps({"name": USER, "password": PASSWORD}).encode()
-        self.token = self._ask("/v1/sessions", body)["token"]
-
-    def _ask(self, path: str, body: bytes | None = None) -> Any:  # noqa: ANN401 - any JSON
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            return json.load(answer)
+    def get(self, path: str) -> Any: ...  # noqa: ANN401 - any JSON
 
 
-@dataclass
-class Watched:
-    """A page and what went wrong on it."""
+class Watched(Protocol):
+    """A page that must end without a complaint."""
 
     page: Page
-    complaints: list[str] = field(default_factory=list)
-    hosts: set[str] = field(default_factory=set)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _config(folder: Path, port: int) -> Path:
-    path = folder / "cloud.toml"
-    path.write_text(
-        f'[database]\nurl = "sqlite:///{folder}/sightline.db"\n'
-        f'[storage]\nurl = "{folder}/images"\nsnapshots_url = "{folder}/snapshots"\n'
-        f"[http]\nport = {port}\n"
-        f'[tuf]\ndir = "{folder}/tuf"\nkeys_dir = "{folder}/keys"\n'
-        f'[retraining]\nenabled = false\ndir = "{folder}/runs"\nbundles_dir = "{folder}/bundles"\n'
-        # Nothing listens there: the dashboard must not need the broker.
-        f"[broker]\nport = {_free_port()}\n"
-    )
-    return path
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("plant")
-    subprocess.run(
-        [sys.executable, SEED, folder, "--pictures", "8", "--parts", "120"],
-        check=True,
-        cwd=SEED.parents[2],
-        env={"PYTHONPATH": str(SEED.parents[2]), "PATH": "/usr/bin:/bin"},
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def site(plant: Path) -> Iterator[Site]:
-    port = _free_port()
-    config = _config(plant, port)
-    program = Path(sys.executable).with_name("sightline-cloud")
-    log = (plant / "serve.log").open("wb")
-    process = subprocess.Popen(
-        [program, "serve", "--config", config], stdout=log, stderr=subprocess.STDOUT
-    )
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            with socket.socket() as probe:
-                probe.settimeout(0.5)
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(Path(log.name).read_text()[-2000:])
-            time.sleep(0.1)
-        served = Site(f"http://127.0.0.1:{port}")
-        served.sign_in()
-        yield served
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
-        log.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def stranger(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser that nobody has signed in with."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(TIMEOUT_MS)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def context(stranger: BrowserContext, site: Site) -> BrowserContext:
-    """A browser that mara has signed in with."""
-    stranger.add_cookies([{"name": SESSION_COOKIE, "value": site.token, "url": site.url}])
-    return stranger
-
-
-@pytest.fixture
-def watched(context: BrowserContext) -> Iterator[Watched]:
-    """A page that must end without a complaint and without having called anybody else."""
-    watched = Watched(context.new_page())
-    page = watched.page
-    page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-    page.on(
-        "console",
-        lambda message: (
-            watched.complaints.append(message.text)
-            if message.type in {"error", "warning"}
-            else None
-        ),
-    )
-    page.on("request", lambda request: watched.hosts.add(urlsplit(request.url).hostname or "data"))
-    yield watched
-    assert watched.complaints == []
-    assert watched.hosts <= {"127.0.0.1", "data"}
 
 
 def _pending(site: Site) -> list[dict[str, Any]]:
@@ -198,6 +48,10 @@ def _pending(site: Site) -> list[dict[str, Any]]:
         pytest.param("/parts/never-made", ["No part never-made is known"], id="unknown part"),
         pytest.param("/review", ["waiting", "missing bolt", "Accept"], id="review"),
         pytest.param("/models", ["plate r1", "Rollout", "Gates", "Lineage"], id="models"),
+        pytest.param("/quality", ["of 40 audited OK parts", "Pareto"], id="quality"),
+        pytest.param("/fleet", ["Rollout of release 2", "too few parts", "Canary"], id="fleet"),
+        pytest.param("/dead-letters", ["The picture is cut off"], id="dead letters"),
+        pytest.param("/account", ["Password", "ml: trains, releases"], id="account"),
         pytest.param("/training", ["Next training", "released", "Release 2", "Log"], id="training"),
     ],
 )
