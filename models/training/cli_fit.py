@@ -21,7 +21,7 @@ from models.training.reporting import Reporter
 # What a run keeps of its budget for export and evaluation: a fifth, within these.
 RESERVE_RATIO = 0.2
 RESERVE_RANGE_S = (20.0, 150.0)
-# What a run of so many steps may spend on export and evaluation.
+# The most that a run of so many steps spends on export and evaluation.
 GATE_S = 900.0
 # Of a report; thousands of figures that no progress line needs.
 LONG_PARTS = ("analysis", "operating_point")
@@ -161,7 +161,8 @@ def run(
         with open_session(reporter, master, workers, run_dir) as session:
             _fit(session, request, reporter)
             # A number of steps takes as long as it takes; only what follows can be kept short.
-            ends_at = time.monotonic() + GATE_S if steps else started + wanted_s
+            gate_s = min(GATE_S, wanted_s)
+            ends_at = time.monotonic() + gate_s if steps else started + wanted_s
             finish = Finish(options.costs(escape_cost, false_reject_cost), ends_at, compare)
             _finish(session, run_dir, bundle, finish, reporter)
 
