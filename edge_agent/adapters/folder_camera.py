@@ -10,7 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_agent.errors import BrokenFrameError, CameraFault, GrabTimeoutError
+from edge_agent.errors import (
+    BrokenFrameError,
+    CameraFault,
+    GrabTimeoutError,
+    UnreadablePictureError,
+)
+from edge_agent.picture_intake import check_size
 from edge_agent.ports import Frame, Image
 
 logger = logging.getLogger(__name__)
@@ -18,6 +24,10 @@ logger = logging.getLogger(__name__)
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
 POLL_S = 0.002
 MAX_FILE_BYTES = 64_000_000
+MAX_PIXELS = 50_000_000
+HEAD_BYTES = 256_000
+"""A JPEG's size stands behind its metadata, which may hold a preview."""
+BMP_START = b"BM"
 MAX_CACHED = 64
 """Pictures of a round that are kept decoded."""
 
@@ -201,7 +211,14 @@ def read_picture(path: Path, camera_id: str) -> Image:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise CameraFault(camera_id, f"{path.name} cannot be read: {error.strerror}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    start = data[:HEAD_BYTES].tobytes()
+    try:
+        # A few bytes may announce gigabytes: looked at before it is decoded.
+        if not start.startswith(BMP_START):
+            check_size(start, max_pixels=MAX_PIXELS)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except (UnreadablePictureError, cv2.error) as error:
+        raise BrokenFrameError(camera_id, f"{path.name}: {error}") from error
     if image is None:
         raise BrokenFrameError(camera_id, f"{path.name} is not a picture")
     return np.asarray(image, np.uint8)

@@ -37,7 +37,7 @@ def drained(edge: EdgeAgent, cloud: CloudIngest, timeout_s: float = DRAIN_S) -> 
         wait_for(lambda: edge.num_waiting() == 0, timeout_s, "the outbox to drain")
     except SimulatorError as error:
         raise AssertionError(
-            f"{error}: {edge.num_waiting()}\n{edge.process.log[-1500:]}\n{cloud.process.log[-1500:]}"
+            f"{error}: {edge.process.log[-1500:]}\n{cloud.process.log[-1500:]}"
         ) from error
     finally:
         edge.process.stop()
