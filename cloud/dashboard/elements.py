@@ -1,6 +1,5 @@
 """The dashboard's own elements: Vue components in ``static`` with their Python face."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,40 +134,6 @@ class ResultsTable(Element, component="static/results_table.js"):
         if self._props["newer"] != count:
             self._props["newer"] = count
             self.update()
-
-
-class ReviewBoard(Element, component="static/review_board.js"):
-    """Queue, picture and boxes; it keeps its own state and tells of each decision once."""
-
-    def __init__(
-        self,
-        *,
-        may_label: bool,
-        on_decide: Callable[[Json], Any],
-        on_add: Callable[[], Any],
-    ) -> None:
-        super().__init__()
-        self._props.update(
-            queue=[], categories=[], pending=0, server_ms=_now_ms(), may_label=may_label
-        )
-        self.on("decide", lambda event: on_decide(event.args))
-        self.on("add", on_add)
-
-    def show(self, queue: list[Json], categories: list[Json], pending: int) -> None:
-        """Tell what waits; nothing is sent when nothing changed."""
-        new = {"queue": queue, "categories": categories, "pending": pending}
-        if all(self._props[key] == value for key, value in new.items()):
-            return
-        self._props.update(new, server_ms=_now_ms())
-        self.update()
-
-    def refuse(self, sha256: str, text: str) -> None:
-        """Bring a picture back whose decision was not saved."""
-        self.run_method("refuse", sha256, text)
-
-
-def _now_ms() -> float:
-    return time.time() * 1000.0
 
 
 class ThresholdCurve(Element, component="static/threshold_curve.js"):

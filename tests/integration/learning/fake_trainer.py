@@ -48,6 +48,10 @@ def main() -> int:
     if behaviour == "die" or (behaviour == "die once" and not is_second):
         os.kill(os.getpid(), signal.SIGKILL)
     say(event="progress", stage="fit", step=2, steps=2, loss=0.5, map50=0.9)
+    if behaviour == "die in the bundle":
+        Path(arguments.bundle).mkdir(parents=True)
+        (Path(arguments.bundle) / "model.xml").write_text("half a mod")
+        os.kill(os.getpid(), signal.SIGKILL)
     write_bundle(Path(arguments.bundle))
     write_report(run / "report.json", better=behaviour != "worse", compare=arguments.compare)
     say(event="done", bundle=arguments.bundle)

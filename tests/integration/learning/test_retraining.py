@@ -132,16 +132,21 @@ def test_a_candidate_that_is_worse_is_refused_with_the_reason(
         pytest.param("error", "the snapshot has no pictures to train on", id="says why"),
         pytest.param("crash", "ended with exit code 1: out of memory", id="leaves a log"),
         pytest.param("die", "was killed: warming up", id="killed twice"),
+        pytest.param("die in the bundle", "was killed: warming up", id="killed in the bundle"),
     ],
 )
 def test_a_failure_is_explained_and_its_labels_count_again(
     learning: LearningServices, monkeypatch: pytest.MonkeyPatch, behaviour: str, cause: str
 ) -> None:
     monkeypatch.setenv("FAKE_TRAINER", behaviour)
+    newest, bundles = learning.registry.newest_number(), learning.registry.bundle_dir("x").parent
+    kept = sorted(bundles.iterdir()) if bundles.exists() else []
     run = ended(learning, learning.retraining.request(actor="anna"))
     assert run.state is RunState.FAILED
     assert run.error is not None
     assert cause in run.error
+    assert learning.registry.newest_number() == newest
+    assert (sorted(bundles.iterdir()) if bundles.exists() else []) == kept, "no half a model"
     used = learning.retraining.state()
     assert used.num_new_labels == 3
 
