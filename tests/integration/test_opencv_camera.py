@@ -1,5 +1,6 @@
 """Streams and videos as cameras, over the loopback interface and real files."""
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,16 @@ def test_stream_that_ends_is_a_fault_and_can_be_opened_again() -> None:
     finally:
         camera.close()
         again.stop()
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_host_that_takes_the_connection_and_says_nothing_is_given_up_in_time(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
+        before = time.monotonic()
+        with pytest.raises(CameraFault, match="cannot be opened"):
+            LiveCamera(url, open_timeout_s=0.5).open()
+        assert time.monotonic() - before < 3.0
 
 
 def test_rtsp_stream_gives_fresh_frames_and_its_silence_is_noticed_while_nobody_asks() -> None:

@@ -1,6 +1,7 @@
 """Basler's own camera emulator as a camera: own pictures, software trigger, torn frames."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +101,22 @@ def test_cameras_are_found_by_serial_number(camera: GenicamCamera) -> None:
     stranger = make_camera(CameraSettings(kind="pylon", source="4711"))
     with pytest.raises(CameraFault, match="no Basler camera 4711"):
         stranger.open()
+
+
+def test_removed_camera_is_noticed_while_nobody_asks_and_can_be_opened_again(
+    camera: GenicamCamera, device: PylonDevice
+) -> None:
+    camera.grab(2.0)
+    device.execute("FirePnPCallback")  # what pylon does when a camera is unplugged
+    with pytest.raises(CameraFault, match="was removed"):
+        _probe_until(camera, time.monotonic() + 5)
+    with pytest.raises(CameraFault, match="is not open"):
+        camera.grab(0.1)
+    camera.open()
+    assert camera.grab(2.0).image.shape == (HEIGHT, WIDTH, 3)
+
+
+def _probe_until(camera: GenicamCamera, end: float) -> None:
+    while time.monotonic() < end:
+        camera.probe()
+        time.sleep(0.02)
