@@ -50,9 +50,9 @@ class MistakePicture:
         """What went wrong."""
         own = self.mistake
         if own.kind == "false alarm":
-            return f"{own.category}, score {own.score:.2f}, not labelled"
+            return f"{own.category}, score {own.score:.2f}, meets no label"
         return f"{own.category} missed, " + (
-            f"score {own.score:.2f}" if own.score else "no box at all"
+            f"score {own.score:.2f}" if own.score else "no box meets it"
         )
 
 
