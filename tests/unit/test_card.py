@@ -128,7 +128,7 @@ def test_card_shows_all_mistakes_and_charts(card: Path) -> None:
     # For both categories precision over recall and the threshold's curve; one reliability chart.
     assert text.count("<svg") == 5
     assert "80 pictures &lt;of&gt; &amp; about plates" in text
-    assert "prefers-color-scheme:dark" in text
+    assert "prefers-color-scheme: dark" in text
 
 
 def test_markdown_holds_the_same_figures_as_tables(card: Path) -> None:
@@ -136,13 +136,13 @@ def test_markdown_holds_the_same_figures_as_tables(card: Path) -> None:
     titles = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
     assert titles == [
         "Overview",
+        "INT8 against float",
         "Categories",
         "Operating points",
-        "False alarms",
         "Object sizes",
         "Confusion",
         "Calibration of scores",
-        "INT8 against float",
+        "False alarms",
         "Speed",
         "Data",
         "Lineage",
