@@ -10,7 +10,8 @@ import pytest
 
 import models.contract
 from cloud.arrivals import Delivery, RecordArrival, read_delivery
-from cloud.ingest_rows import SQLITE, record_rows
+from cloud.db.types import Base
+from cloud.ingest_rows import RECORD_COLUMNS, SQLITE, record_rows
 from models.contract.messages import DesiredModel, Event, IngestAck
 from models.contract.topics import CellAddress, Channel
 
@@ -75,3 +76,12 @@ def test_another_major_version_is_refused_with_the_reason() -> None:
     topic = cell.topic(Channel.EVENT)
     arrival = read_delivery(Delivery(topic, json.dumps(document).encode(), (), NOW))
     assert "schema_version" in getattr(arrival, "reason", "")
+
+
+def test_records_fill_every_column_of_their_tables() -> None:
+    for name, columns in RECORD_COLUMNS.items():
+        table = Base.metadata.tables[name]
+        assert set(columns) == {column.name for column in table.columns} - {"id"}, name
+    for path in EXAMPLES.glob("Event.*.json"):
+        for table_name, values in rows_of(path.read_bytes()):
+            assert len(values) == len(RECORD_COLUMNS[table_name])
