@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 STREAM_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https", "tcp", "udp"})
 MAX_READ_FAULTS = 3
 CLOSE_TIMEOUT_S = 5.0
+STREAM_CLOSE_S = 0.2
 NUM_SETTLING = 2
 """Frames that were on their way when a feature was changed."""
 
@@ -79,8 +80,10 @@ class LiveCamera:
             CameraFault: it does not answer, or does not take the settings' features.
         """
         self.close()
+        # Staleness is `probe`'s to notice; a read may wait as long as a first frame may take.
+        read_s = max(self._open_timeout_s, self._stale_s)
         capture = _open(
-            self._source, self._camera_id, timeout_s=self._open_timeout_s, read_s=self._stale_s
+            self._source, self._camera_id, timeout_s=self._open_timeout_s, read_s=read_s
         )
         if self._size_px is not None:
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size_px[0])
@@ -136,7 +139,9 @@ class LiveCamera:
             if self._fault is not None:
                 raise CameraFault(self._camera_id, self._fault)
             silent_s = time.monotonic() - self._newest_at
-        if silent_s > self._stale_s:
+            # The first frame takes longer: lamps, exposure, a stream's next whole picture.
+            allowed_s = self._open_timeout_s if self._newest is None else self._stale_s
+        if silent_s > max(allowed_s, self._stale_s):
             raise CameraFault(self._camera_id, f"no frame for {silent_s:.1f} s")
 
     def _features(self, capture: cv2.VideoCapture) -> CaptureFeatures:
@@ -159,7 +164,10 @@ class LiveCamera:
         """Stop reading; the reader lets go of the device."""
         self._closing.set()
         if self._reader is not None:
-            self._reader.join(CLOSE_TIMEOUT_S)
+            # A device must be let go before it can be opened again; a stream's reader need not be
+            # waited for: it ends with its read.
+            is_device = isinstance(self._source, int)
+            self._reader.join(CLOSE_TIMEOUT_S if is_device else STREAM_CLOSE_S)
         self._reader = self._capture = None
         self._fault = "is not open"
 

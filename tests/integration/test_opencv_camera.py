@@ -101,6 +101,20 @@ def test_host_that_takes_the_connection_and_says_nothing_is_given_up_in_time(sch
         assert time.monotonic() - before < 3.0
 
 
+def test_first_frame_may_take_longer_than_the_next_ones(server: MjpegCamera) -> None:
+    camera = LiveCamera(server.url, open_timeout_s=2.0, stale_s=0.2)
+    camera.open()
+    try:
+        server.lens.fault = LensFault.GONE
+        time.sleep(0.5)
+        with pytest.raises(CameraFault, match="no frame"):
+            camera.probe()
+        camera._newest = None  # as if none had come yet
+        camera.probe()
+    finally:
+        camera.close()
+
+
 def test_rtsp_stream_gives_fresh_frames_and_its_silence_is_noticed_while_nobody_asks() -> None:
     server = RtspCamera(GreyParts(), period_s=0.03)
     server.start()
