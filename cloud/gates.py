@@ -20,7 +20,8 @@ rules, in the order in which they are told:
 ``int8``
     mAP@0.5 of the INT8 file is within `GateSettings.max_int8_drop` of its float parent, and no
     category loses more than `GateSettings.max_int8_class_drop`; one box that is no longer found
-    is forgiven, where that alone costs more.
+    is forgiven, where that alone costs more. A candidate in float has nothing to lose here; its
+    time counts below.
 ``latency``
     The median time for one picture is inside the budget. The median, because the tail on a machine
     that also trains tells of its neighbours, not of the model.
@@ -37,10 +38,9 @@ from pydantic import Field, ValidationError
 from cloud.json_values import parse_json
 from cloud.settings import GateSettings
 from models.contract.model import ContractError, Frozen, first_fault
+from models.contract.proportions import wilson_interval
 from models.contract.snapshot import Split
 
-WILSON_Z = 1.96
-"""Two-sided 95 %."""
 ROUNDING = 1e-9
 """Two figures that print the same are the same: 0.96 - 0.95 is not more than 0.01."""
 
@@ -84,6 +84,8 @@ class RunReport(Frozen):
     candidate: Evaluation
     running: Evaluation | None = None
     float_model: Evaluation | None = Field(default=None, alias="float")
+    precision: str = "int8"
+    """Of the candidate; ``f32`` where no INT8 file was close enough to its float parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,11 @@ def judge(report: RunReport, limits: GateSettings, *, num_golden: int) -> GateRe
         findings.append(Finding("better overall", True, "no model runs yet to compare with"))
     else:
         findings += _against_running(report.candidate, report.running, limits)
-    findings.append(_against_float(report.candidate, report.float_model, limits))
+    if report.precision == "int8":
+        findings.append(_against_float(report.candidate, report.float_model, limits))
+    else:
+        text = "ships in float: no INT8 file was close enough to it"
+        findings.append(Finding("int8", True, text, report.candidate.map50))
     findings.append(_latency(report.candidate, limits))
     findings.append(
         Finding(
@@ -155,20 +161,6 @@ def judge(report: RunReport, limits: GateSettings, *, num_golden: int) -> GateRe
         )
     )
     return GateReport(tuple(findings))
-
-
-def wilson_interval(hits: float, total: int, z: float = WILSON_Z) -> tuple[float, float]:
-    """Bounds of a proportion, ``(0, 1)`` when nothing was counted.
-
-    Wilson 1927; unlike the normal approximation it stays inside ``[0, 1]`` on few counts.
-    """
-    if total <= 0:
-        return 0.0, 1.0
-    ratio = hits / total
-    scale = 1.0 + z * z / total
-    middle = (ratio + z * z / (2 * total)) / scale
-    reach = z * math.sqrt(ratio * (1 - ratio) / total + z * z / (4 * total * total)) / scale
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def lowest_drop(before: float, num_before: int, after: float, num_after: int) -> float:

@@ -12,10 +12,10 @@ from cloud.gates import (
     judge,
     lowest_drop,
     read_report,
-    wilson_interval,
 )
 from cloud.settings import GateSettings
 from models.contract.model import ContractError
+from models.contract.proportions import wilson_interval
 
 
 def evaluation(
@@ -146,7 +146,8 @@ def test_wilson_interval_stays_between_zero_and_one() -> None:
     assert wilson_interval(0, 0) == (0.0, 1.0)
     low, high = wilson_interval(10, 10)
     assert 0.72 < low < 0.73
-    assert high == 1.0
+    assert high == pytest.approx(1.0)
+    assert high <= 1.0
 
 
 def test_report_is_read_by_its_names_on_disk(tmp_path: Path) -> None:
@@ -162,3 +163,14 @@ def test_a_missing_or_broken_report_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(ContractError, match="candidate: Field required"):
         read_report(tmp_path / "report.json")
+
+
+def test_a_candidate_that_ships_in_float_says_so() -> None:
+    report = RunReport.model_validate(
+        {"candidate": BETTER, "running": RUNNING, "float": BETTER, "precision": "f32"}
+    )
+    (finding,) = (
+        own for own in judge(report, GateSettings(), num_golden=3).findings if own.name == "int8"
+    )
+    assert finding.passed
+    assert "ships in float" in finding.text
