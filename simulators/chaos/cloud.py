@@ -19,11 +19,18 @@ class CloudIngest:
     Args:
         folder: for its settings and data.
         port: of the uplink broker.
+        host: of the uplink broker.
         storage: lines for the storage section.
     """
 
     def __init__(
-        self, folder: Path, *, port: int, storage: str = "min_free_bytes = 0", name: str = "one"
+        self,
+        folder: Path,
+        *,
+        port: int,
+        host: str = "127.0.0.1",
+        storage: str = "min_free_bytes = 0",
+        name: str = "one",
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +38,7 @@ class CloudIngest:
         self.config = folder / "cloud.toml"
         self.config.write_text(
             f'[database]\nurl = "sqlite:///{self.database}"\n[storage]\nurl = "images"\n{storage}\n'
-            f"[broker]\nport = {port}\nreconnect_cap_s = 0.5\n",
+            f'[broker]\nhost = "{host}"\nport = {port}\nreconnect_cap_s = 0.5\n',
             encoding="utf-8",
         )
         self.process = ManagedProcess(
