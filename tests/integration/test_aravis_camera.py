@@ -11,7 +11,7 @@ import pytest
 from edge_agent.adapters.aravis_device import AravisDevice, find_cameras
 from edge_agent.adapters.aravis_library import AravisMissingError, aravis
 from edge_agent.adapters.cameras import make_camera
-from edge_agent.adapters.genicam_camera import GenicamCamera
+from edge_agent.adapters.genicam_camera import GenicamCamera, Shot
 from edge_agent.adapters.gvcp import PORT, answers
 from edge_agent.errors import BrokenFrameError, CameraFault, FeatureRefusedError, GrabTimeoutError
 from edge_agent.ports import Camera
@@ -115,24 +115,36 @@ def test_hardware_trigger_that_never_comes_is_a_timeout(camera: Camera) -> None:
     assert time.monotonic() - before < 0.5
 
 
+class WatchedDevice(AravisDevice):
+    """Counts what comes, whole or torn."""
+
+    num_torn = 0
+
+    def next_shot(self, timeout_s: float) -> Shot | None:
+        shot = super().next_shot(timeout_s)
+        self.num_torn += shot is not None and shot.image is None
+        return shot
+
+
 def test_frame_with_lost_packets_is_never_given_out(start: Start) -> None:
-    # 188 packets a frame: at 5 of 1000 lost, four frames of ten arrive whole.
+    # 188 packets a frame, 5 of 1000 lost: four frames of ten arrive whole, of three tries eight.
     start("-r", "5")
-    camera = GenicamCamera(AravisDevice("line"))
+    device = WatchedDevice("line")
+    camera = GenicamCamera(device)
     camera.open()
-    num_whole = num_torn = 0
+    num_whole = 0
     try:
         for _ in range(12):
             try:
                 image = camera.grab(2.0).image
             except BrokenFrameError:
-                num_torn += 1
                 continue
             num_whole += 1
             assert (image[:, :-1].mean(axis=(1, 2)) > 0).all(), "no row is left empty"
     finally:
         camera.close()
-    assert num_whole >= 6, f"{num_torn} of 12 grabs came torn three times in a row"
+    assert device.num_torn > 0
+    assert num_whole >= 4, f"{device.num_torn} frames came torn"
 
 
 def test_dead_camera_is_noticed_at_once_and_opened_again_within_5_s(start: Start) -> None:
