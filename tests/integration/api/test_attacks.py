@@ -1,7 +1,9 @@
 """What an attacker tries first: other sites, bombs, paths, floods."""
 
+import io
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -110,6 +112,33 @@ def test_a_picture_that_is_a_bomb_or_none_is_refused(client: NewClient) -> None:
         answer = asking.post("/v1/inspect", content=content, headers={"Content-Type": "image/png"})
         assert 400 <= answer.status_code < 500, name
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def _zip(*entries: tuple[str, bytes]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
+        for name, content in entries:
+            written.writestr(name, content)
+    return archive.getvalue()
+
+
+def test_an_archive_that_is_a_bomb_or_leads_out_of_its_folder_is_refused(
+    client: NewClient, tmp_path: Path
+) -> None:
+    asking = client(Role.ML)
+    archives = {
+        "a thousand times larger unpacked": _zip(("labels.json", b"0" * 60_000_000)),
+        "leads out": _zip(("../../evil.json", b"{}"), ("/tmp/evil.json", b"{}")),  # noqa: S108
+        "no archive": b"PK\x03\x04" + b"\0" * 100,
+        "empty": b"",
+    }
+    for name, archive in archives.items():
+        answer = asking.post(
+            "/v1/labels/import", content=archive, headers={"Content-Type": "application/zip"}
+        )
+        assert 400 <= answer.status_code < 500, name
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert not list(tmp_path.rglob("evil*"))
 
 
 def test_who_asks_too_often_is_told_when_to_come_again(context: Context) -> None:
