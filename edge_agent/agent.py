@@ -1,5 +1,6 @@
 """The composition root: builds the agent from its settings, runs it, ends it in good order."""
 
+import gc
 import logging
 import signal
 import sys
@@ -120,6 +121,9 @@ class Agent:
             running.callback(self._outbox.close)
             self._start(running)
             manager.ready()
+            # What is there now stays: the collector need not look through it between two parts.
+            gc.collect()
+            gc.freeze()
             logger.info("agent started", extra={"cell": str(self._cell), "boot": self._boot_id})
             period_s = min(WATCH_S, (manager.watchdog_s or 2 * WATCH_S) / 2)
             is_well = True

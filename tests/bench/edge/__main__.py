@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import in_process, long_run, over_http, over_mqtt, swaps
-from .figures import REPOSITORY, load_average, merge, say
+from .figures import REPOSITORY, Effort, load_average, merge, say
 
 SECTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     **in_process.SECTIONS,
@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=sorted(SECTIONS), help="this section")
     parser.add_argument("--quick", action="store_true", help="few rounds, to develop with")
+    parser.add_argument("--rounds", type=int, help="of each section, instead of its own number")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "bench" / "edge.json")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "run" / "bench-edge")
     parser.add_argument(
@@ -42,9 +43,10 @@ def main() -> None:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
         else:
             os.nice(PRIORITY)
+    effort = Effort(options.quick, options.rounds)
     for name in options.only or SECTIONS:
         say(f"{name}: load average {load_average()}")
-        figures = SECTIONS[name](options.work.resolve(), is_quick=options.quick)
+        figures = SECTIONS[name](options.work.resolve(), effort)
         say(f"{name}: {figures['top']}")
         merge(options.out, name, figures, is_quick=options.quick)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,18 @@ import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MEASURED_WITH = ("openvino", "opencv-python-headless", "numpy", "paho-mqtt", "fastapi", "uvicorn")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure."""
+
+    is_quick: bool = False
+    num_rounds: int | None = None
+    """Instead of each section's own number."""
+
+    def rounds(self, quick: int, full: int) -> int:
+        return self.num_rounds or (quick if self.is_quick else full)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

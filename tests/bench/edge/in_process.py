@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .figures import REPOSITORY
+from .figures import REPOSITORY, Effort
 from .plant import BUNDLE, NUM_THREADS
 
 
-def measure(_work: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure(_work: Path, effort: Effort) -> dict[str, Any]:
     """What `sightline-edge bench` says."""
-    rounds, cycles = (5, 50) if is_quick else (25, 100)
+    rounds, cycles = effort.rounds(5, 25), 50 if effort.is_quick else 100
     command = [sys.executable, "-m", "edge_agent.cli", "bench", "--json", "--bundle", str(BUNDLE)]
     command += ["--threads", str(NUM_THREADS), "--rounds", str(rounds), "--cycles", str(cycles)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)

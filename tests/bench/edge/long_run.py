@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .figures import REPOSITORY, median, say
+from .figures import REPOSITORY, Effort, median, say
 from .plant import WAIT_S, Plant, num_missed
 
 SLICE_S = 5.0
@@ -19,9 +19,9 @@ SETTLED_SHARE = 0.4
 """The first part of a run fills rings and caches that have a size; the slope is of the rest."""
 
 
-def measure_memory(work: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure_memory(work: Path, effort: Effort) -> dict[str, Any]:
     """Resident memory at rest, and over ten minutes at 10 Hz."""
-    seconds = 60.0 if is_quick else 600.0
+    seconds = 60.0 if effort.is_quick else 600.0
     plant = Plant(work / "memory")
     with plant.running():
         time.sleep(3.0)
@@ -48,9 +48,9 @@ def measure_memory(work: Path, *, is_quick: bool) -> dict[str, Any]:
     }
 
 
-def measure_start(work: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure_start(work: Path, effort: Effort) -> dict[str, Any]:
     """From the process's start to READY=1, as a service manager is told, with a warm cache."""
-    rounds = 3 if is_quick else 9
+    rounds = effort.rounds(3, 9)
     plant = Plant(work / "start")
     seconds = []
     try:
@@ -70,7 +70,7 @@ def measure_start(work: Path, *, is_quick: bool) -> dict[str, Any]:
     }
 
 
-def measure_size(_work: Path, *, is_quick: bool) -> dict[str, Any]:  # noqa: ARG001
+def measure_size(_work: Path, _effort: Effort) -> dict[str, Any]:
     """Bytes of the packages that a cell installs (deploy/requirements/edge.txt), and of us."""
     pins = (REPOSITORY / "deploy" / "requirements" / "edge.txt").read_text().splitlines()
     names = [line.split("==")[0].strip() for line in pins if "==" in line and line[0].isalpha()]

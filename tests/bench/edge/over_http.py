@@ -16,7 +16,7 @@ import cv2
 
 from simulators.demo.workshop import free_port
 
-from .figures import REPOSITORY, median, percentile, say, spread
+from .figures import REPOSITORY, Effort, median, percentile, say, spread
 from .plant import BUNDLE, NUM_THREADS, BareModel, Plant, Process, pictures
 from .quiet import undisturbed
 
@@ -83,9 +83,9 @@ class _Round:
         return f"loop {percentile(self.loop_ms, 50):.2f} ms, {', '.join(told)}"
 
 
-def measure(work: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure(work: Path, effort: Effort) -> dict[str, Any]:
     """Each server in turns: one caller after the other, then several at once."""
-    rounds, count = (2, 60) if is_quick else (12, 200)
+    rounds, count = effort.rounds(2, 12), 60 if effort.is_quick else 200
     shots = _jpegs(work)
     plant = Plant(work / "http")
     found: list[_Round] = []

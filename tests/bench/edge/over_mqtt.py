@@ -13,7 +13,7 @@ from models.contract.messages import Inspection, ResultState, Verdict
 from simulators.handshake import Exchange
 
 from .downloads import Downloads
-from .figures import median, percentile, say, spread
+from .figures import Effort, median, percentile, say, spread
 from .plant import CELL, BareModel, Plant, latencies_ms, num_missed, pictures
 from .quiet import undisturbed
 
@@ -23,9 +23,9 @@ NUM_BACKLOG = 28_800
 TOLD = "p50 {p50:.2f} p99 {p99:.2f} ms of {count}"
 
 
-def measure(work: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure(work: Path, effort: Effort) -> dict[str, Any]:
     """Over MQTT on idle cores: agent and bare model in turns, at the same pace."""
-    rounds, seconds = (3, 8.0) if is_quick else (20, 20.0)
+    rounds, seconds = effort.rounds(3, 20), 8.0 if effort.is_quick else 20.0
     plant = Plant(work / "mqtt")
     bare_ms: list[list[float]] = []
     agent_ms: list[list[float]] = []
@@ -65,10 +65,10 @@ def measure(work: Path, *, is_quick: bool) -> dict[str, Any]:
     }
 
 
-def measure_under_load(work: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure_under_load(work: Path, effort: Effort) -> dict[str, Any]:
     """The same path with the cloud cut off, a backlog draining, a model downloading."""
-    rounds, seconds = (1, 10.0) if is_quick else (5, 40.0)
-    backlog = _backlog(work, 4_000 if is_quick else NUM_BACKLOG)
+    rounds, seconds = effort.rounds(1, 5), 10.0 if effort.is_quick else 40.0
+    backlog = _backlog(work, 4_000 if effort.is_quick else NUM_BACKLOG)
     told: dict[str, list[list[float]]] = {
         name: [] for name in ("quiet", "cut", "drain", "download")
     }

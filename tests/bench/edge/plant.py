@@ -75,6 +75,7 @@ class Process:
                 stderr=log,
                 cwd=REPOSITORY,
                 env={**os.environ, **self.environment},
+                start_new_session=True,
             )
 
     @property
@@ -92,6 +93,8 @@ class Process:
         except subprocess.TimeoutExpired:
             self.handle.kill()
             self.handle.wait(5)
+        with suppress(ProcessLookupError):  # workers that outlive their server
+            os.killpg(self.handle.pid, signal.SIGKILL)
         self.handle = None
 
 
@@ -124,6 +127,7 @@ class Plant:
     """One cell; build it, then use the parts that a measurement needs."""
 
     def __init__(self, folder: Path, *, settings: dict[str, dict[str, Any]] | None = None) -> None:
+        shutil.rmtree(folder / "data", ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.cell_broker = Broker("cell-broker", folder)

@@ -13,7 +13,7 @@ from simulators.broker_link import BrokerAddress, BrokerLink
 from simulators.handshake import Exchange
 
 from .downloads import Downloads, desire
-from .figures import percentile, say, spread
+from .figures import Effort, percentile, say, spread
 from .plant import CELL, Plant, num_missed
 from .quiet import Watch
 
@@ -60,9 +60,9 @@ class Reports:
         return windows
 
 
-def measure(work: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure(work: Path, effort: Effort) -> dict[str, Any]:
     """Swap on and on while parts come at 10 Hz."""
-    num_swaps = 2 if is_quick else 20
+    num_swaps = effort.rounds(2, 20)
     reports, exchanges, stopping = Reports(), list[Exchange](), threading.Event()
     with Downloads(work / "swaps-cloud", bytes_per_s=None) as downloads:
         releases = [downloads.publish() for _ in range(num_swaps)]
