@@ -51,7 +51,7 @@ def _pane(title: str, faults: Faults, category: str | None) -> Json:
         for box in shown.extras
         for words in [f"false {wording.plain(box.category)} {box.score:.2f}"]
     ]
-    return {"title": f"{title}: {_faults_text(shown)}", "boxes": boxes}
+    return {"name": title, "title": f"{title}: {_faults_text(shown)}", "boxes": boxes}
 
 
 def _box(bbox: tuple[float, float, float, float], tone: str, title: str, words: str = "") -> Json:

@@ -213,7 +213,7 @@ class DatasetsPage:
             return
         self._blocks.show("waiting", None, _nothing)
         self._blocks.show("figures", figures, lambda: _figures(figures))
-        categories = [row["category"] for row in figures["sides"]]
+        categories = {row["name"]: row["category"] for row in figures["sides"]}
         self._blocks.show("sample", [snapshot_id], lambda: self._sample(categories))
         self._blocks.show("doubts", doubts or None, lambda: _doubts(doubts))
         await self._fill()
@@ -226,7 +226,7 @@ class DatasetsPage:
             self._learning,
             self._chosen,
             split=self._split,
-            category=self._category.replace(" ", "_") if self._category else "",
+            category=self._category,
             limit=self._limit,
         )
         self._sheet.show(pictures, total=total)
@@ -279,13 +279,13 @@ class DatasetsPage:
                     url = f"/v1/snapshots/{snapshot_id}/export?format={key}"
                     ui.menu_item(name, lambda target=url: ui.navigate.to(target))
 
-    def _sample(self, categories: list[str]) -> None:
+    def _sample(self, categories: dict[str, str]) -> None:
         with panel("Pictures and labels"):
             with ui.element("div").classes("sl-row sl-wrap").style("padding-bottom: 10px"):
                 splits = {"": "Every split"} | {
                     split.value: wording.sentence(SPLIT_WORDS[split]) for split in Split
                 }
-                names = {"": "Every category"} | {name: name for name in categories}
+                names = {"": "Every category"} | categories
                 split = ui.select(splits, value=self._split).props("outlined dense")
                 split.classes("sl-field").on_value_change(
                     lambda event: self._filter(split=event.value)

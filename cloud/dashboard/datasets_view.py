@@ -97,6 +97,7 @@ def figures_view(figures: SnapshotFigures) -> Json:
         ],
         "sides": [
             {
+                "name": row.category,
                 "category": wording.plain(row.category),
                 "num_boxes": sum(row.num_boxes.values()),
                 "num_pictures": row.num_pictures,

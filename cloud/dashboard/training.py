@@ -13,7 +13,14 @@ from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.models_blocks import figures, gate_row, headline
 from cloud.dashboard.pieces import button, chip, confirm, empty, facts, panel, skeleton, text
-from cloud.dashboard.training_view import Json, curve_chart, outlook_view, run_line, run_view
+from cloud.dashboard.training_view import (
+    Json,
+    curve_chart,
+    outlook_view,
+    policy_words,
+    run_line,
+    run_view,
+)
 from cloud.db.tables import Role
 from cloud.errors import CloudError
 from cloud.learning import LearningServices
@@ -25,13 +32,14 @@ NUM_RUNS = 30
 def install(frame: Frame) -> None:
     """Register the page."""
     learning = frame.context.learning
-    min_new_labels = frame.context.settings.retraining.min_new_labels
+    settings = frame.context.settings.retraining
 
     def look() -> Json:
         retraining = learning.retraining
+        outlook = outlook_view(retraining.outlook(), retraining.state(), settings.min_new_labels)
         return {
             "runs": [run_line(run) for run in retraining.recent(limit=NUM_RUNS)],
-            "outlook": outlook_view(retraining.outlook(), retraining.state(), min_new_labels),
+            "outlook": outlook | {"policy": policy_words(settings)},
         }
 
     feed = Feed(look, period_s=PERIOD_S)
@@ -162,6 +170,7 @@ class TrainingPage:
                     text(f"{wording.sentence(outlook['reason'])}.", "sl-muted")
                 if outlook["ratio"] is not None:
                     _meter(outlook["ratio"])
+                text(outlook["policy"], "sl-muted sl-small")
                 if outlook["boxes"]:
                     new = ", ".join(outlook["boxes"])
                     text(

@@ -9,6 +9,7 @@ from cloud.dashboard.models_view import evaluation, gates_of
 from cloud.db.tables import RunState, TrainingRun
 from cloud.policy import Decision, LearningState
 from cloud.retraining import RunDetails
+from cloud.settings import RetrainingSettings
 
 Json = dict[str, Any]
 
@@ -134,6 +135,24 @@ def outlook_view(decision: Decision, state: LearningState, min_new_labels: int) 
         ],
         "may_start": state.has_base and not state.is_running,
     }
+
+
+def policy_words(settings: RetrainingSettings) -> str:
+    """When a run starts by itself, what it may cost, and what becomes of its candidate."""
+    starts = []
+    if settings.enabled and settings.min_new_labels:
+        starts.append(f"from {settings.min_new_labels} new labels on")
+    if settings.enabled and settings.cron:
+        starts.append(f"on schedule ({settings.cron}, UTC)")
+    if settings.enabled and settings.on_drift:
+        starts.append(f"when a cell drifts, from {settings.min_drift_labels} labels on")
+    begins = "Starts by itself " + ", ".join(starts) if starts else "Starts by the button only"
+    ends = (
+        "a candidate that passes every gate goes out by itself"
+        if settings.auto_promote
+        else "a candidate that passes every gate waits for a person"
+    )
+    return f"{begins}. One run at a time, {settings.budget} each; {ends}."
 
 
 def curve_chart(curve: Sequence[Json]) -> Json:

@@ -40,6 +40,7 @@ export default {
                 <rect v-for="(box, i) in pane.boxes" :key="i" :class="'is-' + box.tone" :x="box.x" :y="box.y" :width="box.w" :height="box.h" :stroke-width="line(box).width" :stroke-dasharray="line(box).dash" :style="box.colour ? { '--c': box.colour } : null" />
               </svg>
               <span v-for="(box, i) in pane.boxes.filter((one) => one.words)" :key="'w' + i" class="sl-sheet__word" :class="'is-' + box.tone" :style="place(box, picture)">{{ box.words }}</span>
+              <span v-if="pane.name" class="sl-sheet__name">{{ pane.name }}</span>
             </span>
           </button>
           <figcaption><b class="sl-ellipsis">{{ picture.title }}</b><span class="sl-muted sl-ellipsis">{{ picture.note }}</span></figcaption>
