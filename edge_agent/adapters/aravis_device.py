@@ -146,8 +146,10 @@ class AravisDevice:
             library.stream_push_buffer(stream, buffer)
 
     def check(self) -> None:
-        """Ask a network camera whether it is there; of a USB camera, the next command tells."""
+        """Ask the camera whether it is there."""
         if not self._aravis.camera_is_gv_device(self._opened):
+            with self._faults():  # USB answers, or fails, at once; Aravis keeps no values
+                self._aravis.device_get_integer_feature_value(self._device, b"Width")
             return
         if not self._aravis.gv_device_is_controller(self._device):
             self._lose("control was lost")
