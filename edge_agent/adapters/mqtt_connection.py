@@ -41,7 +41,7 @@ class BrokerAccess:
 
     Attributes:
         session_expiry_s: how long the broker keeps our session, and what it queues for us, after
-            the connection is lost.
+            the connection is lost; 0: nothing, each connection begins anew.
     """
 
     host: str
@@ -252,7 +252,7 @@ class MqttConnection:
             access.host,
             access.port,
             keepalive=max(1, int(access.keep_alive_s * KEEP_ALIVE_SHARE)),
-            clean_start=False,
+            clean_start=access.session_expiry_s == 0,
             properties=properties,
         )
         return client
