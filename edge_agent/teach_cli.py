@@ -2,6 +2,7 @@
 # ruff: noqa: PLC0415 - `--help` must not wait for OpenVINO
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ def teach(
         raise ConfigurationError(
             "give the good parts with --images DIR, or take them with --camera"
         )
-    name = recipe_id or out.name.removesuffix(".toml").removesuffix(".recipe")
+    name = recipe_id or _name_from(out)
     folder = images or _take_pictures(settings, out, count, is_quiet=as_json)
     lesson = give_lesson(
         folder,
@@ -80,6 +81,12 @@ def teach(
         _print(lesson)
     if lesson.num_ok < lesson.num_pictures:
         raise typer.Exit(EXIT_NOT_OK)
+
+
+def _name_from(out: Path) -> str:
+    """The file's name, as far as a recipe may be called so."""
+    stem = out.name.removesuffix(".toml").removesuffix(".recipe")
+    return re.sub(r"[^A-Za-z0-9_\-]+", "-", stem).strip("-_")[:64] or "recipe"
 
 
 def _bundle_of(settings: Settings | None) -> Path:

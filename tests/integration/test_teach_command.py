@@ -89,7 +89,9 @@ def test_recipe_is_not_written_over_and_pictures_may_come_from_the_camera(
     refused = run(*camera, "--out", str(out))
     assert refused.exit_code == 2
     assert "--force" in refused.stderr
-    other = folder / "other.recipe.toml"
-    done = run(*camera, "--out", str(other), "--recipe-id", "other")
+    other = folder / "other plate.recipe.toml"
+    done = run(*camera, "--out", str(other))
     assert done.exit_code == 0, done.stderr
-    assert len(read_recipe(other).views[0].expected) == len(taught.views[0].expected)
+    drafted = read_recipe(other)
+    assert drafted.recipe_id == "other-plate"
+    assert len(drafted.views[0].expected) == len(taught.views[0].expected)
