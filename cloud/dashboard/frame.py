@@ -10,7 +10,7 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from cloud.api.context import Context, bearer_or_cookie
 from cloud.auth import Identity
@@ -18,8 +18,9 @@ from cloud.dashboard.elements import STATIC, SiteHeader
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.pieces import empty
 from cloud.db.session import Database
-from cloud.db.tables import Cell, Image, ReviewStatus, Role
+from cloud.db.tables import Cell, ReviewStatus, Role
 from cloud.errors import NotSignedInError
+from cloud.statistics_queries import count_pictures
 
 STATIC_URL = "/dashboard-static"
 THEME_COOKIE = "sightline_theme"
@@ -173,8 +174,6 @@ def _hashed(name: str) -> str:
 def _read_beat(database: Database) -> Beat:
     with database.read() as session:
         cells = session.scalars(select(Cell.cell)).all()
-        pending = session.scalar(
-            select(func.count()).select_from(Image).where(Image.status == ReviewStatus.PENDING)
-        )
+        pending = count_pictures(session)[ReviewStatus.PENDING]
     sites = sorted({cell.split("/")[0] for cell in cells})
-    return Beat(site=", ".join(sites), num_pending=pending or 0)
+    return Beat(site=", ".join(sites), num_pending=pending)

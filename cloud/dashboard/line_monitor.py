@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 from cloud.db.session import Database
 from cloud.db.tables import Cell, Image, Result, ReviewStatus
 from cloud.shifts import shift_start
+from cloud.statistics import Window
+from cloud.statistics_queries import count_pictures, read_parts_by_cell
 from models.contract.messages import Verdict
 
 RECOUNT_S = 60.0
@@ -107,7 +109,7 @@ class LineMonitor:
                 memories=memories,
                 newest={name: memory.newest for name, memory in memories.items() if memory.newest},
                 shots={name: memory.shots for name, memory in memories.items()},
-                num_pending=_count_pending(session),
+                num_pending=count_pictures(session)[ReviewStatus.PENDING],
             )
 
     def _read_new(self, session: Session) -> bool:
@@ -124,14 +126,9 @@ class LineMonitor:
 
     def _recount(self, session: Session, cells: list[str], shift: datetime, now: datetime) -> None:
         self._last_id = session.scalar(select(func.max(Result.id))) or 0
-        counted = session.execute(
-            select(Result.cell, Result.verdict, func.count())
-            .where(Result.created_at >= shift, Result.is_partial.is_(False))
-            .group_by(Result.cell, Result.verdict)
-        )
         counts: dict[str, Counter[Verdict]] = {cell: Counter() for cell in cells}
-        for cell, verdict, number in counted:
-            counts.setdefault(cell, Counter())[verdict] = number
+        for cell, numbers in read_parts_by_cell(session, Window(since=shift)).items():
+            counts[cell] = Counter({Verdict(name): number for name, number in numbers.items()})
         for cell, found in counts.items():
             if cell not in self._memories:
                 self._memories[cell] = _recall(session, cell, now)
@@ -199,8 +196,3 @@ def _rejects(session: Session, cell: str, memory: CellMemory, now: datetime) -> 
     unseen = [Reject(row, None) for row in reversed(memory.rejects) if row.result_id not in known]
     shown = [*seen, *unseen][:NUM_REJECTS]
     return tuple(sorted(shown, key=lambda reject: reject.result.created_at, reverse=True))
-
-
-def _count_pending(session: Session) -> int:
-    query = select(func.count()).select_from(Image).where(Image.status == ReviewStatus.PENDING)
-    return session.scalar(query) or 0
