@@ -36,14 +36,15 @@ from models.detector.detections import Detections
 DEFAULT_THRESHOLD = 0.5
 SECONDS_PER_HOUR = 3600.0
 DOUBT_SHARES = {
-    HardReason.LOW_SCORE_UNDER_OK: 0.6,
-    HardReason.NOVELTY: 0.4,
+    HardReason.LOW_SCORE_UNDER_OK: 1.0,
+    HardReason.NOVELTY: 1.0,
     HardReason.UNCERTAIN: 0.1,
     HardReason.WEAK_EXPECTED: 0.1,
 }
-"""Of ``max_ratio``, for each doubt; together a little more than all of it, as they overlap."""
-MAX_CREDIT = 20.0
-"""Pictures that may be kept in a row: a fault comes in a row of parts."""
+"""Of ``max_ratio``, for each doubt while the credit is full; half of it when half is left."""
+MAX_CREDIT = 10.0
+"""Pictures that may be kept in a row: a fault comes in a row of parts. The less is left of it, the
+stronger a doubt must be: else the first ones of a drift take the place of the best ones."""
 BURST_SHARE = 0.1
 """Share of an hour's quota that may go at once: a fault comes in a row of parts."""
 
@@ -169,7 +170,7 @@ class Miner:
         return None
 
     def _is_rare(self, place: _Place, reason: HardReason, strength: float) -> bool:
-        share = DOUBT_SHARES[reason] * self._rules.max_ratio
+        share = DOUBT_SHARES[reason] * self._rules.max_ratio * self._credit / MAX_CREDIT
         return self._rarity[place, reason].take_in(strength, share=share)
 
     def _doubts(self, sight: _Sight) -> dict[HardReason, tuple[float, bool]]:
