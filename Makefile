@@ -46,6 +46,10 @@ format: $(READY) ## put the code into the house's format
 bench-edge: $(READY) $(VENV)/.system-test ## agent beside bare OpenVINO and model servers; writes bench/edge.json (ARGS='--quick --only mqtt')
 	@PYTHONPATH=tests $(PYTHON) -m bench.edge $(ARGS)
 
+.PHONY: bench-cloud
+bench-cloud: $(READY) $(VENV)/.system-test ## ingest beside a bare subscriber, pages over ten million results; writes bench/cloud.json (20 GB of disk, half an hour; ARGS='--only ratio')
+	@PYTHONPATH=tests $(PYTHON) -m bench.cloud $(ARGS)
+
 .PHONY: bench-training
 bench-training: $(READY) $(VENV)/.system-test ## Spark and TensorFlow beside the plain way; writes bench/training.json (ARGS='--only import')
 	@PYTHONPATH=tests $(PYTHON) -m bench.training $(ARGS)

@@ -1,6 +1,7 @@
 """How fast results get from the broker into the database, beside a subscriber that only counts."""
 
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +15,6 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client import CollectorRegistry
 
-from cloud.broker import BrokerLink
 from cloud.db.migration import migrate
 from cloud.db.session import Database
 from cloud.errors import UnavailableError
@@ -82,23 +82,37 @@ def measure_ingest(broker: BrokerSettings, *, rows: int, database_url: str | Non
 def _time_bare(broker: BrokerSettings, rows: int) -> float:
     num_seen, first_at, last_at = 0, 0.0, 0.0
 
-    def count(_message: mqtt.MQTTMessage) -> None:
+    def count(_client: mqtt.Client, _data: object, _message: mqtt.MQTTMessage) -> None:
         nonlocal num_seen, first_at, last_at
         last_at = time.monotonic()
         first_at = first_at or last_at
         num_seen += 1
 
-    link = BrokerLink(broker, f"sightline-bench-{uuid4().hex[:8]}")
-    link.on_message = count
-    link.subscribe(CELL.topic(Channel.EVENT))
-    link.start()
+    subscribed = threading.Event()
+    client = _plain_client(broker)
+    client.on_message = count
+    client.on_subscribe = lambda *_: subscribed.set()
+    client.connect(broker.host, broker.port)
+    client.subscribe(CELL.topic(Channel.EVENT), qos=1)
+    client.loop_start()
     try:
-        _wait(lambda: link.is_connected, "the broker does not answer")
+        if not subscribed.wait(TIMEOUT_S):
+            raise UnavailableError("the broker does not answer")
         with _publishing(broker, rows):
             _wait(lambda: num_seen >= rows, "not all messages came back from the broker")
     finally:
-        link.stop()
+        client.disconnect()
+        client.loop_stop()
     return last_at - first_at
+
+
+def _plain_client(broker: BrokerSettings) -> mqtt.Client:
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client.max_inflight_messages_set(MAX_INFLIGHT)
+    if broker.username is not None:
+        password = broker.password.get_secret_value() if broker.password else None
+        client.username_pw_set(broker.username, password)
+    return client
 
 
 def _time_ingest(broker: BrokerSettings, rows: int, database: Database, folder: Path) -> float:
@@ -144,11 +158,7 @@ def publish_results(
     broker: BrokerSettings, rows: int, per_second: float | None = None, num_cells: int = 1
 ) -> None:
     """Send ``rows`` different results of made-up cells, at a pace or as fast as they go."""
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-    client.max_inflight_messages_set(MAX_INFLIGHT)
-    if broker.username is not None:
-        password = broker.password.get_secret_value() if broker.password else None
-        client.username_pw_set(broker.username, password)
+    client = _plain_client(broker)
     client.connect(broker.host, broker.port)
     client.loop_start()
     sources = [_Source(number) for number in range(num_cells)]

@@ -4,7 +4,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -14,6 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from cloud.errors import ConfigurationError
+from cloud.mqtt_client import GulpingClient
 from cloud.settings import BrokerSettings
 
 LOGGER = logging.getLogger(__name__)
@@ -60,9 +61,9 @@ class BrokerLink:
         self.client = self._make_client(client_id, manual_ack=manual_ack)
         self._thread = threading.Thread(target=self._run, name=f"{client_id}-network", daemon=True)
 
-    def _make_client(self, client_id: str, *, manual_ack: bool) -> mqtt.Client:
+    def _make_client(self, client_id: str, *, manual_ack: bool) -> GulpingClient:
         settings = self._settings
-        client = mqtt.Client(
+        client = GulpingClient(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=mqtt.MQTTv5,
@@ -119,10 +120,16 @@ class BrokerLink:
         info = self.client.publish(topic, payload, qos=1, retain=retain)
         return info.rc == mqtt.MQTT_ERR_SUCCESS
 
-    def acknowledge(self, message: mqtt.MQTTMessage, generation: int) -> None:
-        """Send PUBACK, unless the message came over an earlier connection."""
-        if message.qos > 0 and generation == self.generation and self.is_connected:
-            self.client.ack(message.mid, message.qos)
+    def acknowledge(self, messages: Iterable[tuple[mqtt.MQTTMessage, int]]) -> None:
+        """Send PUBACK for each message that did not come over an earlier connection."""
+        if self.is_connected:
+            self.client.ack_all(
+                [
+                    message.mid
+                    for message, generation in messages
+                    if message.qos > 0 and generation == self.generation
+                ]
+            )
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -38,6 +38,8 @@ LOGGER = logging.getLogger(__name__)
 IDLE_WAIT_S = 0.25
 # When nothing followed for this long, a fuller batch is not worth the wait.
 LULL_S = 0.002
+HOLD_UP_S = 2.0
+"""Longer than a batch takes, shorter than what the broker takes for a dead client."""
 FIRST_RETRY_S = 0.2
 RETRY_CAP_S = 5.0
 LAG_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600, 86_400)
@@ -111,7 +113,10 @@ class Consumer:
 
     def _on_message(self, message: mqtt.MQTTMessage) -> None:
         try:
-            self._queue.put_nowait(_Held(message, self._link.generation, self._now()))
+            # Holding up the network thread holds up the broker: mosquitto 2.0 sends beyond the
+            # receive maximum once acknowledgements come in batches.
+            held = _Held(message, self._link.generation, self._now())
+            self._queue.put(held, timeout=HOLD_UP_S)
         except queue.Full:
             # Not acknowledged, so nothing is lost: the cell sends it again.
             LOGGER.warning("queue full, left a message to be sent again")
@@ -151,8 +156,7 @@ class Consumer:
             return
         for cell, ack in acknowledgements(taken):
             self._link.publish(cell.topic(Channel.INGEST_ACK), ack.to_bytes())
-        for held in batch:
-            self._link.acknowledge(held.message, held.generation)
+        self._link.acknowledge((held.message, held.generation) for held in batch)
         refused = sum(isinstance(arrival, RefusedArrival) for arrival in taken)
         self._metrics.taken.labels(self._stream).inc(len(taken) - refused)
         self._metrics.refused.labels(self._stream).inc(refused)

@@ -4,6 +4,7 @@ Each is the websocket of a real page, without the drawing: twenty Chromiums woul
 that are measured.
 """
 
+import ast
 import asyncio
 import json
 import re
@@ -109,7 +110,8 @@ async def _dashboard(port: int, seen: dict[str, float]) -> None:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         page = (await client.get("/", timeout=60)).text
         cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-    query = json.loads(re.search(r'"?query"?: (\{.*?\})', page)[1].replace("'", '"'))  # type: ignore[index]
+    # NiceGUI writes it as Python does.
+    query = ast.literal_eval(re.search(r"query: (\{.*?\})", page)[1])  # type: ignore[index]
     query |= {"document_id": str(uuid4()), "tab_id": str(uuid4()), "old_tab_id": ""}
     query |= {"EIO": 4, "transport": "websocket"}
     url = f"ws://127.0.0.1:{port}/_nicegui_ws/socket.io/?{urlencode(query)}"

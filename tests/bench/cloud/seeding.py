@@ -142,7 +142,7 @@ def _drop_indexes(connection: Connection) -> dict[str, str]:
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'results'"
         " AND indexname NOT IN ('pk_results', 'uq_results_cell')"
     )
-    indexes = dict(found)
+    indexes = {name: line for name, line in found}  # noqa: C416 - dict() takes it for a mapping
     for name in indexes:
         connection.exec_driver_sql(f"DROP INDEX {name}")
     return indexes
