@@ -11,7 +11,7 @@ from pathlib import Path
 
 from simulators.errors import SimulatorError
 
-END_TIMEOUT_S = 20.0
+END_TIMEOUT_S = 45.0
 POLL_S = 0.02
 
 
