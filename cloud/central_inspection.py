@@ -319,8 +319,9 @@ def _defects_only(manifest: BundleManifest, image: Image) -> Recipe:
         recipe_id=DEFECTS_ONLY,
         version=1,
         part_type=manifest.name,
-        image_width_px=max(16, width),
-        image_height_px=max(16, height),
+        # Its rules have no zones, so that the size only has to be one that a recipe may have.
+        image_width_px=min(20_000, max(16, width)),
+        image_height_px=min(20_000, max(16, height)),
         views=(View(forbidden=defects),),
     )
 

@@ -1,7 +1,9 @@
 """Labels as ZIP archives: a snapshot on its way out, and what comes in unpacked with care."""
 
+import lzma
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -19,6 +21,16 @@ MAX_UNPACKED_BYTES = 4_000_000_000
 MAX_RATIO = 200
 """An archive that unpacks to more than this many times its size is a bomb."""
 COPY_BYTES = 1 << 20
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # a way of packing that Python does not know
+    RuntimeError,  # it wants a password
+    ValueError,  # a name with a NUL
+    OSError,  # a name that is too long, or both a file and a folder
+)
 
 
 class _Outflow:
@@ -89,10 +101,10 @@ def unpacked(source: Path | IO[bytes]) -> Iterator[Path]:
             with zipfile.ZipFile(source) as archive:
                 _check(archive)
                 _unpack(archive, Path(scratch))
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-            raise InvalidError("the labels are not a readable ZIP archive") from error
         except FileNotFoundError as error:
             raise InvalidError(f"there is no {error.filename}") from error
+        except UNREADABLE as error:
+            raise InvalidError("the labels are not a readable ZIP archive") from error
         yield Path(scratch)
 
 

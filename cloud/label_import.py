@@ -188,7 +188,7 @@ class LabelImport:
                     created_at=now,
                     received_at=now,
                     result_id=uuid.uuid5(NAMESPACE, f"result {sha256}"),
-                    part_id=picture.part_id[:64],
+                    part_id=_plain(picture.part_id) or sha256[:16],
                     view="main",
                     hard_reasons=[],
                     status=ReviewStatus.PENDING,
@@ -219,6 +219,10 @@ def _label_sets(folder: Path, labels_format: str) -> Iterator[LabelSet]:
         yield found
     if not num_found:
         raise InvalidError(problems[0] if problems else "there are no labels in the archive")
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name if letter.isprintable()).strip()[:64]
 
 
 def _file_of(picture: LabelledPicture, files: dict[str, Path]) -> Path | None:

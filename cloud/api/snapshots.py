@@ -11,7 +11,9 @@ from cloud.api.context import MlEngineer, Viewer
 from cloud.api.learning import Learning
 from cloud.api.paging import MAX_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from cloud.db.tables import Snapshot
+from cloud.errors import NotFoundError
 from cloud.snapshot_pictures import SnapshotPicture, figures_of
+from cloud.thumbnails import PictureBrokenError
 from models.contract.snapshot import SnapshotManifest, Split
 
 router = APIRouter(prefix="/v1/snapshots", tags=["learning"])
@@ -205,9 +207,11 @@ def get_thumbnail(
 ) -> Response:
     """A small JPEG of it."""
     url = learning.datasets.get(snapshot_id).url
-    return Response(
-        learning.pictures.small(url, image_id), media_type="image/jpeg", headers=FOREVER
-    )
+    try:
+        small = learning.pictures.small(url, image_id)
+    except PictureBrokenError as error:
+        raise NotFoundError("thumbnail of", image_id) from error
+    return Response(small, media_type="image/jpeg", headers=FOREVER)
 
 
 def is_wanted(picture: SnapshotPicture, split: Split | None, category: str | None) -> bool:

@@ -14,6 +14,16 @@ from models.contract.labels import (
 )
 from models.contract.model import ContractError
 
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    OverflowError,  # a number that is none, such as Infinity
+)
+
 
 def read_coco(labels: Path) -> LabelSet:
     """Read a COCO file; a single bad annotation is listed, not fatal.
@@ -32,7 +42,7 @@ def read_coco(labels: Path) -> LabelSet:
         files = {image_id: str(entry["file_name"]) for image_id, entry in images.items()}
         annotations = list(document["annotations"])
         num_listed = len(document["images"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except UNREADABLE as error:
         cause = repr(error).splitlines()[0]
         raise ContractError(f"{labels} is not a COCO label file: {cause}") from error
     rows: dict[int, list[Annotation]] = {image_id: [] for image_id in images}
@@ -70,7 +80,7 @@ def _box(entry: Any, files: Mapping[int, str], names: Mapping[int, str]) -> Anno
         return "crowd region"
     try:
         x, y, width, height = (float(value) for value in entry["bbox"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return "no box"
     return Annotation(category, x, y, width, height)
 
@@ -96,6 +106,6 @@ def _picture(
 def _size(entry: dict[str, Any]) -> tuple[int, int] | None:
     try:
         size = int(entry["width"]), int(entry["height"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return size if min(size) > 0 else None

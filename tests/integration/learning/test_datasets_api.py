@@ -79,6 +79,7 @@ def test_a_snapshot_tells_its_figures_and_gives_its_pictures(get: Get, snapshot_
     content = get(only[0]["url"])
     assert content.content.startswith(b"picture ")
     assert "immutable" in content.headers["cache-control"]
+    assert get(f"{only[0]['url']}/thumbnail").status_code == 404, "it is no real picture"
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,8 @@ def zipped(*entries: tuple[str, bytes]) -> io.BytesIO:
         pytest.param(zipped(("/etc/passwd", b"")), "leads outside", id="from the root"),
         pytest.param(zipped(("..\\x", b"")), "leads outside", id="climbs out on Windows"),
         pytest.param(zipped(("a", b"\0" * 10_000_000)), "too much", id="a bomb"),
+        pytest.param(zipped(("a", b""), ("a/b", b"")), "readable ZIP", id="a file as a folder"),
+        pytest.param(zipped(("x" * 300, b"")), "readable ZIP", id="a name that is too long"),
     ],
 )
 def test_an_archive_that_is_up_to_no_good_is_refused(archive: io.BytesIO, words: str) -> None:
@@ -179,3 +181,18 @@ def test_an_archive_without_labels_is_told(
 ) -> None:
     with pytest.raises(InvalidError):
         label_import.take(tmp_path, labels_format, actor="ben")
+
+
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1" + "0" * 400])
+def test_numbers_that_are_none_leave_a_box_out(
+    label_import: LabelImport, tmp_path: Path, number: str
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64, 3), 90, np.uint8))
+    document = (
+        '{"images": [{"id": 1, "file_name": "a.png", "width": N}],'
+        ' "categories": [{"id": 1, "name": "dent"}],'
+        ' "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, N, 9]}]}'
+    )
+    (tmp_path / "labels.json").write_text(document.replace(" N", f" {number}"))
+    outcome = label_import.take(tmp_path, "coco", actor="ben")
+    assert sum(outcome.refused.values()) == 1
