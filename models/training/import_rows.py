@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
@@ -9,8 +10,9 @@ import pyarrow as pa
 
 from models.training.dataset_formats import Annotation
 from models.training.picture_files import read_bytes
+from models.training.picture_store import PictureFile, picture_file
 from models.training.pictures import CheckedPicture, as_stored, check_picture, sha256_of
-from models.training.snapshot_io import ANNOTATIONS_SQL, ROW_SQL
+from models.training.snapshot_io import ANNOTATIONS_SQL
 
 _ANNOTATIONS = pa.list_(
     pa.struct(
@@ -65,11 +67,20 @@ KEPT_SCHEMA = pa.schema(
         ("path", pa.string()),
     ]
 )
-_STORED_NAMES = [
-    *("image_id", "file_name", "part_id", "source", "width", "height"),
-    *("image", "annotations", "split"),
-]
-FETCHED_SQL = f"{ROW_SQL}, split string"
+STORED_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("file_name", pa.string()),
+        ("part_id", pa.string()),
+        ("source", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("image", pa.binary()),
+        ("annotations", _ANNOTATIONS),
+    ]
+)
+WRITTEN_SQL = "file string, num_rows int"
+_WRITTEN_SCHEMA = pa.schema([("file", pa.string()), ("num_rows", pa.int32())])
 
 
 def check_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -110,19 +121,36 @@ def _read_and_check(path: str, file_name: str, labels: Mapping[str, Any]) -> Che
     )
 
 
-def fetch_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Executor side of the writing: put each picture's bytes into its row."""
-    for batch in batches:
-        images = [
-            _fetch(path, image_id)
-            for path, image_id in zip(
-                batch.column("path").to_pylist(), batch.column("image_id").to_pylist(), strict=True
-            )
-        ]
-        place = _STORED_NAMES.index("image")
-        columns = [batch.column(name) for name in _STORED_NAMES if name != "image"]
-        columns.insert(place, pa.array(images, pa.binary()))
-        yield pa.RecordBatch.from_arrays(columns, names=_STORED_NAMES)
+def store_rows(folder: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Executor side of the writing: pictures of one task, a file for each split.
+
+    Args:
+        folder: of the snapshot's rows.
+        batches: rows of `KEPT_SCHEMA`.
+
+    Returns:
+        The files, with their number of rows.
+    """
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    name = f"part-{context.partitionId() if context else 0:05}.parquet"
+    counts: dict[str, int] = {}
+    with ExitStack() as files:
+        writers: dict[str, PictureFile] = {}
+        for batch in batches:
+            rows: dict[str, list[dict[str, Any]]] = {}
+            for row in batch.to_pylist():
+                image = _fetch(row.pop("path"), row["image_id"])
+                path = f"{folder}/split={row.pop('split')}/{name}"
+                rows.setdefault(path, []).append(row | {"image": image})
+            for path, own in rows.items():
+                if path not in writers:
+                    writers[path] = files.enter_context(picture_file(path, STORED_SCHEMA))
+                writers[path].add(pa.RecordBatch.from_pylist(own, STORED_SCHEMA))
+                counts[path] = counts.get(path, 0) + len(own)
+    written = [{"file": path, "num_rows": count} for path, count in counts.items()]
+    yield pa.RecordBatch.from_pylist(written, _WRITTEN_SCHEMA)
 
 
 def _fetch(path: str, image_id: str) -> bytes:

@@ -7,11 +7,12 @@ stays and where, to write it. Its bytes never wait in between, neither in memory
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
@@ -21,11 +22,11 @@ from models.training.errors import InputError, RunFailedError
 from models.training.import_report import ImportReport
 from models.training.import_rows import (
     CHECKED_SQL,
-    FETCHED_SQL,
     KEPT_SCHEMA,
     LISTED_SCHEMA,
+    WRITTEN_SQL,
     check_rows,
-    fetch_rows,
+    store_rows,
 )
 from models.training.picture_files import PictureFolder, check_folder, list_pictures
 from models.training.placing import AUTO_SPLIT, Placement, place_rows
@@ -36,7 +37,6 @@ from models.training.snapshot_io import (
     plain_url,
     snapshot_exists,
     snapshot_id_of,
-    spark_url,
     write_manifest,
 )
 from models.training.spark_errors import one_line
@@ -47,8 +47,6 @@ from models.training.spark_tasks import deal_rows, number_rows
 PICTURES_PER_TASK = 128
 # Enough pictures a file that its header is nothing.
 PICTURES_PER_FILE = 256
-# JPEG and PNG have been compressed by those who know how, and no two pictures are the same.
-PICTURE_FILE_OPTIONS = {"compression": "snappy", "parquet.enable.dictionary#image": "false"}
 NO_LABEL_FILE = "picture without a label file"
 
 
@@ -198,13 +196,26 @@ def _write(
     )
     task = [place * files // len(ordered) for place in range(len(ordered))]
     dealt = number_rows(session, table, task, files)
-    rows = dealt.mapInArrow(fetch_rows, FETCHED_SQL)
-    # Rows without a manifest are what an import left that did not finish: they are replaced.
-    writer = rows.write.mode("overwrite").partitionBy("split").options(**PICTURE_FILE_OPTIONS)
+    folder = f"{plain_url(url)}/{DATA_FOLDER}"
+
+    def store(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return store_rows(folder, batches)
+
     try:
-        writer.parquet(f"{spark_url(url)}/{DATA_FOLDER}")
+        _remove(folder)
+        written = dealt.mapInArrow(store, WRITTEN_SQL).toArrow()
     except Exception as error:
         raise RunFailedError(f"import failed: {one_line(error)}") from error
+    num_written = sum(written.column("num_rows").to_pylist())
+    if num_written != len(ordered):
+        raise RunFailedError(f"import failed: {num_written} of {len(ordered)} rows were written")
+
+
+def _remove(folder: str) -> None:
+    """Rows without a manifest are what an import left that did not finish."""
+    filesystem, path = fsspec.core.url_to_fs(folder)
+    if filesystem.exists(path):
+        filesystem.rm(path, recursive=True)
 
 
 def _manifest(

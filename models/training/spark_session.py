@@ -166,8 +166,6 @@ def _configuration(master: str, folder: Path, defaults: Mapping[str, str]) -> Sp
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log_file}",
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
         "spark.sql.parquet.compression.codec": "zstd",
-        # Else a task that writes into two splits sorts its pictures first, on disk if need be.
-        "spark.sql.maxConcurrentOutputFileWriters": "8",
         "spark.sql.shuffle.partitions": "8",
         # Pictures do not compress and rows carry them through shuffles.
         "spark.sql.adaptive.enabled": "false",

@@ -52,7 +52,7 @@ def load_all(bundle: Path, work: Path) -> tuple[dict[str, Infer], dict[str, str]
     tf.config.threading.set_inter_op_parallelism_threads(1)
     from models.contract.bundle import FLOAT_WEIGHTS_NAME
     from models.detector.spec import read_spec
-    from models.training.network import build_network
+    from models.training.network import build_network, with_embedding
 
     spec = read_spec(bundle)
     shape = (1, spec.input_height, spec.input_width, 3)
@@ -68,7 +68,7 @@ def load_all(bundle: Path, work: Path) -> tuple[dict[str, Infer], dict[str, str]
     tf.saved_model.save(module, saved, signatures={"serving_default": network})
     makers: dict[str, Callable[[], Infer]] = {
         "openvino_int8": lambda: _openvino(bundle / "model.xml"),
-        "openvino_float": lambda: _openvino_float(saved, shape),
+        "openvino_float": lambda: _openvino_float(with_embedding(model, spec), shape),
         "tensorflow_saved_model": lambda: _tensorflow(saved),
         "litert_float": lambda: _litert(saved),
         "onnx_runtime_float": lambda: _onnx(network, work),
@@ -88,10 +88,11 @@ def _openvino(path: Path) -> Infer:
     return _compiled(ov.Core().read_model(path))
 
 
-def _openvino_float(saved: str, shape: tuple[int, ...]) -> Infer:
+def _openvino_float(model: Any, shape: tuple[int, ...]) -> Infer:  # noqa: ANN401 - keras has no types
+    """As the product converts it before it quantizes."""
     import openvino as ov
 
-    return _compiled(ov.convert_model(saved, input=list(shape)))
+    return _compiled(ov.convert_model(model, input=list(shape)))
 
 
 def _compiled(model: Any) -> Infer:  # noqa: ANN401 - openvino has no types
