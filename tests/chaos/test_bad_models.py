@@ -57,6 +57,7 @@ class Fleet:
     line: ToyLine
     reports: list[Reported] = field(default_factory=list)
     release: int = 1
+    rollout_id: str = ""
 
     def publish(
         self, bundle: Path, *, is_wanted: bool = True, shadow: int = 5, canary: int = 10
@@ -74,9 +75,10 @@ class Fleet:
         return ref
 
     def desire(self, ref: ModelRef, *, shadow: int = 5, canary: int = 10) -> None:
+        self.rollout_id = f"R{ref.release}-{time.monotonic_ns()}"
         desired = DesiredModel(
             model=ref,
-            rollout_id=f"R{ref.release}-{time.monotonic_ns()}",
+            rollout_id=self.rollout_id,
             shadow_parts=shadow,
             canary_parts=canary,
             issued_at=datetime.now(UTC),
@@ -85,11 +87,11 @@ class Fleet:
         self.client.publish(topic, desired.to_bytes(), qos=1, retain=True)
 
     def wait(self, condition: Callable[[Reported], bool], what: str) -> Reported:
-        """Wait for a report of that kind from now on; the first one."""
-        seen = len(self.reports)
+        """Wait for a report of that kind about the last wish; the first one."""
 
         def found() -> Reported | None:
-            return next((report for report in self.reports[seen:] if condition(report)), None)
+            answers = (r for r in list(self.reports) if r.rollout_id == self.rollout_id)
+            return next((report for report in answers if condition(report)), None)
 
         wait_for(lambda: found() is not None, WAIT_S, f"{what}\n{self.edge.process.log[-3000:]}")
         report = found()
