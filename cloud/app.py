@@ -27,6 +27,7 @@ from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
 from cloud.limits import AttemptLimit, RequestLimit
 from cloud.operating_points import Proposals
+from cloud.recipe_drafts import RecipeDrafts
 from cloud.recipes import Recipes
 from cloud.retention import Retention, RetentionClock
 from cloud.settings import HttpSettings, Settings
@@ -46,6 +47,7 @@ def build_context(settings: Settings) -> Context:
     database = Database(settings.database.url, pool_size=settings.database.pool_size)
     images = ImageStore(settings.storage.url, min_free_bytes=settings.storage.min_free_bytes)
     learning = LearningServices(settings, database, images)
+    proposals, recipes = Proposals(database), Recipes(database)
     return Context(
         settings=settings,
         database=database,
@@ -60,8 +62,9 @@ def build_context(settings: Settings) -> Context:
         learning=learning,
         contradictions=Contradictions(database, learning.publish),
         thumbnails=Thumbnails(images),
-        proposals=Proposals(database),
-        recipes=Recipes(database),
+        proposals=proposals,
+        recipes=recipes,
+        drafts=RecipeDrafts(database, proposals, recipes),
         backups=BackupDesk(settings, database),
         dead_letters=DeadLetters(database, images),
     )

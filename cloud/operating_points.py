@@ -175,6 +175,18 @@ class Proposals:
             audit.record(session, actor, deed, proposal_id)
             return proposal
 
+    def get(self, proposal_id: int) -> RecipeProposal:
+        """One proposal.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        with self._database.read() as session:
+            proposal = session.get(RecipeProposal, proposal_id)
+        if proposal is None:
+            raise NotFoundError("proposal", proposal_id)
+        return proposal
+
     def recent(self, *, limit: int, before: int | None = None) -> Sequence[RecipeProposal]:
         """Newest first; ``before`` is the id that the page before ended with."""
         query = select(RecipeProposal).order_by(RecipeProposal.id.desc()).limit(limit)

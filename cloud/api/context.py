@@ -17,6 +17,7 @@ from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
 from cloud.limits import AttemptLimit
 from cloud.operating_points import Proposals
+from cloud.recipe_drafts import RecipeDrafts
 from cloud.recipes import Recipes
 from cloud.settings import Settings
 from cloud.telemetry import ServeMetrics
@@ -41,6 +42,7 @@ class Context:
     thumbnails: Thumbnails
     proposals: Proposals
     recipes: Recipes
+    drafts: RecipeDrafts
     backups: BackupDesk
     dead_letters: DeadLetters
 

@@ -52,6 +52,12 @@ class DecisionBody(BaseModel):
     accept: bool
 
 
+class SendBody(BaseModel):
+    """Which recipe takes a proposal over."""
+
+    recipe_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")
+
+
 class ProposalOut(BaseModel):
     """A proposal for a recipe."""
 
@@ -138,3 +144,12 @@ def decide_proposal(
     """Accept a proposal, once it stands in the recipe, or decline it."""
     row = context.proposals.decide(proposal_id, accept=body.accept, actor=identity.name)
     return ProposalOut.of(row)
+
+
+@router.post("/recipe-proposals/{proposal_id}/send")
+def send_proposal(
+    context: Ctx, identity: Controls, proposal_id: ProposalId, body: SendBody
+) -> ProposalOut:
+    """Send the recipe's next version, with the proposed scores, to every cell that has it."""
+    context.drafts.send(proposal_id, body.recipe_id, actor=identity.name)
+    return ProposalOut.of(context.proposals.get(proposal_id))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from cloud.api.context import Admin, Ctx
+from cloud.api.context import Admin, Context, Ctx
 from cloud.errors import ConflictError
 from cloud.retention import Retention
 from cloud.settings import RetentionSettings
@@ -35,10 +35,19 @@ def get_retention(context: Ctx, _admin: Admin) -> RetentionSettings:
 @router.post("/runs", status_code=201)
 def apply_retention(context: Ctx, identity: Admin) -> DroppedOut:
     """Drop what is due now instead of at the hour of the settings."""
+    return apply_now(context, actor=identity.name)
+
+
+def apply_now(context: Context, *, actor: str) -> DroppedOut:
+    """Drop what is due, one round at a time in this process.
+
+    Raises:
+        ConflictError: a round is going on.
+    """
     if not _AT_WORK.acquire(blocking=False):
         raise ConflictError("retention is being applied: wait until it is done")
     try:
         keep = Retention(context.database, context.images, context.settings.retention)
-        return DroppedOut(**asdict(keep.run(actor=identity.name)))
+        return DroppedOut(**asdict(keep.run(actor=actor)))
     finally:
         _AT_WORK.release()

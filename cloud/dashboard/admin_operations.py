@@ -1,15 +1,17 @@
 """Room and backups."""
 
 from asyncio import to_thread
+from functools import partial
 
 from nicegui import ui
 
 from cloud.api.context import Context
+from cloud.api.retention import apply_now
 from cloud.backups import BackupState
 from cloud.dashboard import wording
 from cloud.dashboard.blocks import Blocks
 from cloud.dashboard.desk import Desk
-from cloud.dashboard.pieces import button, chip, empty, facts, panel, skeleton, table, text
+from cloud.dashboard.pieces import button, chip, confirm, empty, facts, panel, skeleton, table, text
 from cloud.errors import CloudError
 from cloud.settings import RetentionSettings
 from cloud.storage_use import StorageUse, read_storage_use
@@ -37,7 +39,7 @@ class StorageTab:
     """What takes up room."""
 
     def __init__(self, context: Context, desk: Desk) -> None:
-        del desk
+        self._desk = desk
         self._context = context
         self._body = ui.element("div").classes("sl-col")
         with self._body:
@@ -81,6 +83,19 @@ class StorageTab:
                     self._places()
             with panel("How long things are kept"):
                 _kept(self._context.settings.retention)
+                if self._context.settings.retention.is_limited:
+                    with ui.element("div").classes("sl-row"):
+                        button("Apply now", self._ask, kind="danger", small=True).classes("sl-push")
+
+    def _ask(self) -> None:
+        async def apply() -> None:
+            actor = self._desk.identity.name
+            deed = partial(apply_now, self._context, actor=actor)
+            await self._desk.do(deed, "Retention is applied")
+            await self.load()
+
+        words = "What is older than this list says is dropped for good; a backup still has it."
+        confirm("Apply retention now?", words, "Apply", apply, kind="danger")
 
     def _places(self) -> None:
         storage = self._context.settings.storage

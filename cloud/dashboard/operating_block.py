@@ -9,7 +9,7 @@ from cloud.api.context import Context
 from cloud.auth import Identity
 from cloud.dashboard import wording
 from cloud.dashboard.elements import ThresholdCurve
-from cloud.dashboard.pieces import button, chip, empty, panel, skeleton, text
+from cloud.dashboard.pieces import button, chip, confirm, empty, panel, skeleton, text
 from cloud.dashboard.quality_view import Json, curve_view
 from cloud.db.recipe_tables import ProposalState, RecipeProposal
 from cloud.db.tables import Release, ReleaseState, Role
@@ -18,6 +18,7 @@ from cloud.operating_points import read_curves
 
 NUM_PROPOSALS = 8
 NUM_RELEASES = 20
+NUM_RECIPES = 3
 STATES = {
     ProposalState.OPEN: ("open", "unsure"),
     ProposalState.ACCEPTED: ("in the recipe", "ok"),
@@ -32,6 +33,7 @@ class OperatingBlock:
         self._context = context
         self._identity = identity
         self._release = 0
+        self._recipes: list[str] = []
         self._curves = ui.element("div")
         with self._curves:
             skeleton(300)
@@ -88,6 +90,7 @@ class OperatingBlock:
 
     async def _show_proposals(self) -> None:
         rows = await to_thread(self._context.proposals.recent, limit=NUM_PROPOSALS)
+        self._recipes = await to_thread(self._context.drafts.known)
         self._proposals.clear()
         if not rows:
             return
@@ -112,13 +115,36 @@ class OperatingBlock:
                 who += f"; decided by {row.decided_by}"
             text(f"{who}. {row.note}" if row.note else f"{who}.", "sl-small sl-muted")
         if row.state is ProposalState.OPEN and self._identity.may(Role.CONTROLS):
-            button("Decline", self._decision(row.id, accept=False), small=True)
+            self._choices(row)
+
+    def _choices(self, row: RecipeProposal) -> None:
+        button("Decline", self._decision(row.id, accept=False), small=True)
+        for recipe_id in self._recipes[:NUM_RECIPES]:
             button(
-                "It is in the recipe",
-                self._decision(row.id, accept=True),
-                kind="primary",
-                small=True,
+                f"Send in {recipe_id}", self._sending(row.id, recipe_id), kind="primary", small=True
             )
+        if not self._recipes:  # somebody changed the recipe's file at the cells
+            taken = self._decision(row.id, accept=True)
+            button("It is in the recipe", taken, kind="primary", small=True)
+
+    def _sending(self, proposal_id: int, recipe_id: str) -> Any:  # noqa: ANN401 - a handler
+        def ask() -> None:
+            words = "Its next version goes to every cell that has it, between two parts."
+            confirm(f"Send {recipe_id} with these scores?", words, "Send", send)
+
+        async def send() -> None:
+            actor = self._identity.name
+            try:
+                pushes = await to_thread(
+                    self._context.drafts.send, proposal_id, recipe_id, actor=actor
+                )
+                cells = f"{len(pushes)} cell" + ("" if len(pushes) == 1 else "s")
+                _notify({"ok": True, "text": f"Sent to {cells}"})
+            except CloudError as error:
+                _notify({"ok": False, "text": str(error)})
+            await self._show_proposals()
+
+        return ask
 
     def _decision(self, proposal_id: int, *, accept: bool) -> Any:  # noqa: ANN401 - a handler
         async def decide() -> None:

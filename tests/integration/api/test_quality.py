@@ -185,3 +185,36 @@ def test_an_operating_point_is_proposed_by_quality_and_decided_by_controls(
     unchanged = {"release": 1, "thresholds": {"scratch": 0.4}}
     assert quality.post("/v1/recipe-proposals", json=unchanged).status_code == 422
     assert quality.get("/v1/recipe-proposals").json()["items"][0]["state"] == "accepted"
+
+
+def test_a_proposal_goes_into_the_recipes_next_version_and_to_its_cells(
+    context: Context, client: NewClient
+) -> None:
+    _release(context)
+    quality, controls = client(Role.QUALITY), client(Role.CONTROLS)
+    body = {"release": 1, "thresholds": {"scratch": 0.2}}
+    proposal = quality.post("/v1/recipe-proposals", json=body).json()["id"]
+    path = f"/v1/recipe-proposals/{proposal}/send"
+    assert controls.post(path, json={"recipe_id": "plate"}).status_code == 409
+    recipe = {
+        "recipe_id": "plate",
+        "version": 4,
+        "part_type": "plate",
+        "image_width_px": 640,
+        "image_height_px": 512,
+        "views": [
+            {
+                "expected": [{"name": "bolt 1", "category": "bolt", "min_score": 0.6}],
+                "forbidden": [{"category": "scratch", "min_area_px": 12}],
+            }
+        ],
+    }
+    sent = controls.post("/v1/recipes", json={"recipe": recipe, "cells": [str(CELL)]})
+    assert sent.status_code == 201
+    assert quality.post(path, json={"recipe_id": "plate"}).status_code == 403
+    assert controls.post(path, json={"recipe_id": "plate"}).json()["state"] == "accepted"
+    newest = controls.get("/v1/recipes").json()["items"][0]
+    [view] = newest["recipe"]["views"]
+    assert (newest["version"], view["forbidden"][0]["min_score"]) == (5, 0.2)
+    assert (view["forbidden"][0]["min_area_px"], view["expected"][0]["min_score"]) == (12, 0.6)
+    assert controls.post(path, json={"recipe_id": "plate"}).status_code == 409
