@@ -50,12 +50,12 @@ class Watch:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._busy_s, self._own_s = _busy_s(), _own_s()
+        self._busy_s, self._own_s = _busy_s(), own_cpu_s()
 
     def foreign_cores(self) -> float:
         """Cores that others kept busy, on average."""
         elapsed_s = time.monotonic() - self._began
-        foreign_s = (_busy_s() - self._busy_s) - (_own_s() - self._own_s)
+        foreign_s = (_busy_s() - self._busy_s) - (own_cpu_s() - self._own_s)
         return round(max(foreign_s, 0.0) / elapsed_s, 3)
 
 
@@ -64,7 +64,8 @@ def _busy_s() -> float:
     return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
-def _own_s() -> float:
+def own_cpu_s() -> float:
+    """Processor time of this process and all below it, those that have ended among them."""
     me = psutil.Process(os.getpid())
     waited = me.cpu_times()
     total = waited.children_user + waited.children_system

@@ -8,7 +8,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..machine import REPOSITORY, Watch, commit, load_average, machine, say  # noqa: TID252
+from ..machine import (  # noqa: TID252
+    REPOSITORY,
+    Watch,
+    commit,
+    load_average,
+    machine,
+    own_cpu_s,
+    say,
+)
 
 __all__ = ["REPOSITORY", "alternate", "load_average", "merge", "ratio", "say"]
 
@@ -24,20 +32,25 @@ def alternate(sides: Mapping[str, Side], rounds: int) -> dict[str, Any]:
     """Run all sides in turn, forwards and backwards, some rounds long.
 
     Returns:
-        The rates of every side in each round, their medians, and the cores that others kept busy.
+        The rates of every side in each round, their medians, what processor time each took, which
+        others disturb least, and the cores that others kept busy.
     """
     rates: dict[str, list[float]] = {name: [] for name in sides}
+    cpu_s: dict[str, list[float]] = {name: [] for name in sides}
     foreign = []
     for number in range(rounds):
         watch = Watch()
         for name in list(sides) if number % 2 == 0 else reversed(list(sides)):
+            before = own_cpu_s()
             rates[name].append(round(sides[name](), 2))
+            cpu_s[name].append(round(own_cpu_s() - before, 2))
         foreign.append(watch.foreign_cores())
         say(f"round {number + 1}: " + ", ".join(f"{name} {r[-1]}" for name, r in rates.items()))
     return {
         "rounds": rounds,
         "per_s": {name: round(median(values), 2) for name, values in rates.items()},
         "all_rounds_per_s": rates,
+        "cpu_s": {name: round(median(values), 2) for name, values in cpu_s.items()},
         "foreign_cores": foreign,
     }
 
