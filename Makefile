@@ -30,6 +30,11 @@ demo: $(READY) $(VENV)/.system-demo ## the whole loop with its dashboard on http
 test: $(READY) $(VENV)/.system-test ## every test that CI runs
 	@$(PYTHON) -m pytest $(ARGS)
 
+.PHONY: test-cameras
+test-cameras: $(READY) ## drivers of Basler, GigE Vision and GenTL cameras against their emulators (adds 92 MB; apt-get install aravis-tools)
+	@$(VENV)/bin/pip install --quiet -r deploy/requirements/pylon.txt -r deploy/requirements/genicam.txt
+	@$(PYTHON) -m pytest tests/integration/test_{pylon,gentl,aravis}_camera.py tests/integration/test_cameras_command.py tests/chaos/test_camera_faults.py $(ARGS)
+
 .PHONY: check
 check: $(READY) ## linters, formatting, types, import rules
 	@$(VENV)/bin/ruff check $(CODE)
