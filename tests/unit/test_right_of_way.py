@@ -68,3 +68,12 @@ def test_long_work_begins_right_after_a_verdict() -> None:
 def test_long_work_begins_on_a_line_at_rest_too() -> None:
     way = RightOfWay()
     way.after_verdict(0.01)
+
+
+def test_who_waited_in_vain_works_on_for_a_while() -> None:
+    way = RightOfWay()
+    way.take()
+    begin = time.monotonic()
+    for _ in range(100):
+        way.give_way()
+    assert time.monotonic() - begin < 20 * MAX_PAUSE_S, "not once for each piece of work"
