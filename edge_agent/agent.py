@@ -3,13 +3,10 @@
 import gc
 import logging
 import signal
-import sys
 import threading
 from contextlib import ExitStack
 from importlib.metadata import version
 from uuid import uuid4
-
-import cv2
 
 from edge_agent.adapters.cameras import make_camera
 from edge_agent.adapters.detector import load_model
@@ -33,6 +30,7 @@ from edge_agent.model_store import ModelStore
 from edge_agent.outbox import SqliteOutbox
 from edge_agent.outbox_rows import OutboxLimits
 from edge_agent.ports import LoadedModel
+from edge_agent.priority import share_the_interpreter
 from edge_agent.recipes import RecipeBook
 from edge_agent.recorder import STORAGE, HardPicture, Learning
 from edge_agent.sections import MqttSettings
@@ -58,8 +56,6 @@ NO_RESERVE = Alarm(
     cause="the disk is full: records live on the outbox's reserve, pictures are left out",
     action="Free disk space before the reserve is used up too and the line has to wait",
 )
-SWITCH_INTERVAL_S = 0.0001
-"""A thread that computes gives way this often; Python's 5 ms would be added to a verdict."""
 
 
 class Agent:
@@ -114,9 +110,7 @@ class Agent:
         Returns:
             False when a thread that a part needs died or hangs: somebody must start us again.
         """
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        # OpenCV would share out each small step over all cores, the model's among them.
-        cv2.setNumThreads(1)
+        share_the_interpreter()
         manager = ServiceManager.from_environment()
         with ExitStack() as running:
             running.callback(self._outbox.close)

@@ -20,6 +20,7 @@ from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.cycle import CycleReport, CycleTask, Vision, run_cycle
 from edge_agent.errors import ConfigurationError
 from edge_agent.ports import Frame, Image, LoadedModel
+from edge_agent.priority import share_the_interpreter
 from models.contract.bundle import MODEL_NAME, CategoryKind
 from models.contract.recipe import (
     ExpectedObject,
@@ -121,6 +122,7 @@ def run_bench(
     Raises:
         ConfigurationError: the bundle cannot be used.
     """
+    share_the_interpreter()  # as the agent does
     one = _Sides.of(bundle_dir, loading)
     two = _Sides.of(bundle_dir, replace(loading, num_requests=NUM_IN_FLIGHT))
     one.alternate(NUM_WARM_UP)
