@@ -1,5 +1,6 @@
 """What a fault test is played on: brokers, an agent, an ingest and a line, all of them real."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from simulators.chaos.edge import CELL, EdgeAgent
 from simulators.chaos.line import ToyLine
 from simulators.chaos.processes import wait_for
 
+IS_FULL = os.environ.get("SIGHTLINE_CHAOS") == "full"
+"""Whether faults are injected as often and as long as `make chaos` wants."""
 READY_S = 90.0
 """A machine that runs other things beside starts an agent in 20 s instead of 2."""
 

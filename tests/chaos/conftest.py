@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from simulators.chaos.stage import BrokerProcess, Row, Stage
+from simulators.chaos.stage import IS_FULL, BrokerProcess, Row, Stage
 from simulators.chaos.toy_model import make_toy_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-IS_FULL = os.environ.get("SIGHTLINE_CHAOS") == "full"
 SEED = int(os.environ.get("SIGHTLINE_CHAOS_SEED", "1"))
 REPORT = REPOSITORY / "bench" / "chaos.json"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import paho.mqtt.client as mqtt
+import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -23,7 +24,7 @@ from simulators.broker_link import BrokerAddress
 from simulators.chaos.cloud import CloudIngest, missing_and_doubled
 from simulators.chaos.edge import CELL, EdgeAgent
 from simulators.chaos.processes import wait_for
-from simulators.chaos.stage import Stage
+from simulators.chaos.stage import IS_FULL, Stage
 from simulators.errors import SimulatorError
 from simulators.faults import NetworkProxy
 
@@ -211,6 +212,7 @@ def test_cloud_cut_off_and_back_loses_nothing(chaos: Stage) -> None:
     chaos.row(3, f"black hole {cut_off_s} s, then 200 ms latency", 1, "I1 I4 I7", figure)
 
 
+@pytest.mark.skipif(not IS_FULL, reason="its short form is integration/test_ingest.py")
 def test_every_message_three_times_and_out_of_order_makes_one_row_each(chaos: Stage) -> None:
     broker = chaos.new_broker()
     cloud = chaos.ingest(broker.port)
@@ -278,6 +280,7 @@ class Echo:
         self.num_echoes += 1
 
 
+@pytest.mark.skipif(not IS_FULL, reason="its short form is integration/test_mqtt_uplink.py")
 def test_payload_over_the_limit_is_refused_and_the_next_one_comes_at_once(chaos: Stage) -> None:
     broker = chaos.new_broker()
     edge = chaos.agent(broker.port, is_started=False)
