@@ -17,6 +17,7 @@ import seed_dashboard as base
 from cloud.agreement import SecondReview
 from cloud.auth import Accounts
 from cloud.db import tables as t
+from cloud.db.recount import recount
 from cloud.labeling import Labeling
 from cloud.likeness import look_at
 from cloud.near_duplicates import NewPicture, keep_likenesses
@@ -54,6 +55,7 @@ def look_twice(plant: base.Plant, num_alike: int) -> None:
             keep_likenesses(
                 session, [NewPicture(image.sha256, image.cell, image.view, image.created_at, seen)]
             )
+        recount(session.connection())
     labeling = Labeling(plant.database, policy=SecondReview(share=1.0))
     items = labeling.queue(limit=100)
     second, disputed, agreed, *_ = [item for item in items if not item.num_alike]
@@ -130,6 +132,8 @@ def compare_models(plant: base.Plant, locked: dict[str, tuple[Box, ...]]) -> Non
             for box in labels
             if box.category not in base.NEW_DEFECTS and chance.random() > 0.08
         ]
+        if number == 0:
+            running = running[1:]  # at least one picture is better
         if number == 1 and candidate:
             candidate = candidate[1:]  # a box that only the running model finds
         if number == 2:
