@@ -49,11 +49,11 @@ def versions() -> dict[str, str]:
 
 
 def _servers() -> dict[str, str]:
+    postgres = max(map(str, Path("/usr/lib/postgresql").glob("*/bin/postgres")), default="")
     programs = {
         "mosquitto": (shutil.which("mosquitto", path="/usr/sbin:/usr/bin"), "-h"),
-        "postgresql": (max(map(str, Path("/usr/lib/postgresql").glob("*/bin/postgres")), default=""),
-                       "--version"),
-    }  # fmt: skip
+        "postgresql": (postgres, "--version"),
+    }
     said = {}
     for name, (program, argument) in programs.items():
         if program:

@@ -1,13 +1,16 @@
 """Results from the broker to committed rows: beside a bare subscriber, shared by two, and late."""
 
+import hashlib
 import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import cv2
 import numpy as np
@@ -182,10 +185,7 @@ def _pictures(port: int) -> Iterator[Callable[[], int]]:
         thread.join(TIMEOUT_S)
 
 
-def _header(boot_id: Any, seq: int, content: bytes) -> ImageHeader:
-    import hashlib
-    from datetime import UTC, datetime
-
+def _header(boot_id: UUID, seq: int, content: bytes) -> ImageHeader:
     return ImageHeader(
         cell=str(CELL),
         boot_id=boot_id,
@@ -208,7 +208,7 @@ def _config(folder: Path, port: int, url: str, group: str) -> Path:
     return path
 
 
-def _publisher(port: int, rows: int, per_second: float | None = None) -> Any:
+def _publisher(port: int, rows: int, per_second: float | None = None) -> BaseProcess:
     return multiprocessing.get_context("spawn").Process(
         target=publish_results,
         args=(BrokerSettings(port=port), rows, per_second, NUM_CELLS),
@@ -239,4 +239,4 @@ def _wait(done: Callable[[], bool]) -> None:
 
 
 def _median(runs: list[dict[str, Any]], key: str) -> float:
-    return round(sorted(run[key] for run in runs)[len(runs) // 2], 2)
+    return round(float(sorted(run[key] for run in runs)[len(runs) // 2]), 2)

@@ -41,7 +41,7 @@ SELECT
     CASE WHEN hard IS NULL THEN '[]'::jsonb ELSE jsonb_build_array(hard) END, true, true
 FROM (
     SELECT n, at, verdict,
-        (:categories)[1 + (h / 7) % 5] AS category,
+        (CAST(:categories AS text[]))[1 + (h / 7) % 5] AS category,
         CASE WHEN verdict <> 'ok' AND h % 3 = 0 THEN 'reject'
              WHEN h % 100 = 50 THEN 'audit' WHEN h % 200 = 51 THEN 'uncertain'
              WHEN h % 100000 = 52 THEN 'novelty' END AS hard
@@ -83,10 +83,8 @@ INSERT INTO audit_log (at, actor, action, subject, details)
 SELECT reviewed_at, 'anna', 'label image', sha256, '{}'::jsonb
 FROM images WHERE seq >= :low AND seq < :high AND revision = 1"""
 _LIKENESSES = """
-INSERT INTO likenesses (
-    image_sha256, cell, view, created_at, fingerprint, group_id, brightness, sharpness
-)
-SELECT sha256, cell, view, created_at, sha256, sha256, 120 + seq % 9, 300 + seq % 50
+INSERT INTO likenesses (image_sha256, cell, view, created_at, picture_print, group_id)
+SELECT sha256, cell, view, created_at, decode(repeat(sha256, 16), 'hex'), sha256
 FROM images WHERE seq >= :low AND seq < :high"""
 _TRUTHS = """
 INSERT INTO truths (cell, boot_id, seq, created_at, received_at, part_id, actual, said)
@@ -152,7 +150,8 @@ def _add_places(connection: Connection, newest: datetime) -> None:
     connection.execute(
         text(
             "INSERT INTO cells (cell, first_seen_at, mode, status_at, reported_at)"
-            " SELECT 'plant/hall/line' || n % 4 || '/cell' || n, :newest, 'follow', :newest, :newest"
+            " SELECT 'plant/hall/line' || n % 4 || '/cell' || n, :newest, 'follow',"
+            " :newest, :newest"
             " FROM generate_series(0, :last) AS n"
         ),
         {"newest": newest, "last": NUM_CELLS - 1},
