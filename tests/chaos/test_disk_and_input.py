@@ -213,7 +213,7 @@ def test_camera_that_fails_passes_no_part_and_is_back_by_itself(chaos: Stage) ->
     assert {reasons["gone"], reasons["black"]} == {ReasonCode.NO_FRAME, ReasonCode.BLACK}
     promises = line.promises()
     assert promises.broken == 0
-    assert not chaos.is_full or slowest_back_s < 10
+    assert not chaos.is_timed or slowest_back_s < 10
     figure = f"{reasons}, by {slowest_ms:.0f} ms of 3,000; OK again after {slowest_back_s:.1f} s"
     chaos.row(
         19,
@@ -258,7 +258,7 @@ def test_long_run_grows_no_memory_and_opens_no_files(chaos: Stage) -> None:
     promises = line.promises()
     assert promises.missed_connected == promises.broken == 0
     assert max(descriptors) - min(descriptors) <= 4
-    assert percent_per_h < 1.0
+    assert not chaos.is_timed or percent_per_h < 1.0
     assert line.plc.status is None or line.plc.status.station_state is not StationState.ERROR
     figure = (
         f"{promises.parts} parts, {cloud.num_records()} records; {samples[-1][1] / 2**20:.0f} MB, "

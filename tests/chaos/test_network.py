@@ -161,7 +161,7 @@ def test_backlog_drains_fast_and_verdicts_go_before_pictures(chaos: Stage) -> No
     assert before >= records - 200, "records go before pictures"
     promises = line.promises()
     assert promises.broken == promises.missed_connected == 0
-    assert not chaos.is_full or rate >= 1_000
+    assert not chaos.is_timed or rate >= 1_000
     figure = f"{rate:.0f} rows/s beside a line; p99 {promises.p99_ms:.0f} ms"
     chaos.row(2, f"backlog of {records} rows", 1, "I1 I7", figure)
 
@@ -189,7 +189,7 @@ def test_cloud_cut_off_and_back_loses_nothing(chaos: Stage) -> None:
         "the black hole to be noticed",
     )
     noticed_s = time.monotonic() - begin
-    assert noticed_s <= 1.5 * keep_alive_s + 0.5
+    assert noticed_s <= 1.5 * keep_alive_s + (0.5 if chaos.is_timed else 3.0)
     cut_off_s = chaos.times(short=1, full=60)
     time.sleep(max(cut_off_s - noticed_s, 0))
     during = line.promises(since=num_before)
@@ -204,7 +204,7 @@ def test_cloud_cut_off_and_back_loses_nothing(chaos: Stage) -> None:
     assert promises.broken == promises.missed_connected == 0
     shift = during.p50_ms / usual.p50_ms
     assert during.verdicts > 0
-    assert not chaos.is_full or during.p99_ms <= 1.2 * usual.p99_ms + 5
+    assert not chaos.is_timed or during.p99_ms <= 1.2 * usual.p99_ms + 5
     figure = (
         f"noticed after {noticed_s:.1f} s of a keepalive of {keep_alive_s} s; "
         f"p50 x{shift:.2f}, p99 {usual.p99_ms:.0f} -> {during.p99_ms:.0f} ms"
