@@ -91,6 +91,8 @@ def postgresql(folder: Path) -> Iterator[str]:
         subprocess.run([*as_account, *initdb], check=True, stdout=subprocess.DEVNULL, cwd=folder)
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 {TUNING}"
     control = [*as_account, str(programs / "pg_ctl"), "-D", str(data), "-w"]
+    if (data / "postmaster.pid").exists():  # of a bench that was killed
+        subprocess.run([*control, "-m", "immediate", "stop"], check=False, cwd=folder)
     start = ["-t", "300", "-l", str(folder / "log"), "-o", options, "start"]
     subprocess.run([*control, *start], check=True, stdout=subprocess.DEVNULL, cwd=folder)
     try:
