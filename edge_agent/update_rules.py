@@ -108,11 +108,13 @@ class Pair:
         old_rejects: over categories that both know.
         new_rejects: the same.
         is_flooded: the new model rejects it, for whatever reason, and the old one passes it.
+        old_ms: what the old model's look took, at the same time and on the same machine.
     """
 
     old_rejects: bool = False
     new_rejects: bool = False
     is_flooded: bool = False
+    old_ms: float = 0.0
 
 
 @dataclass(slots=True)
@@ -126,6 +128,7 @@ class Comparison:
     num_old_rejects: int = 0
     num_lost_rejects: int = 0
     num_flooded: int = 0
+    old_ms: list[float] = field(default_factory=list)
 
     def add(self, pair: Pair) -> None:
         """One part that both have looked at."""
@@ -135,6 +138,8 @@ class Comparison:
         self.num_old_rejects += pair.old_rejects
         self.num_lost_rejects += pair.old_rejects and not pair.new_rejects
         self.num_flooded += pair.is_flooded
+        if pair.old_ms > 0:
+            self.old_ms.append(pair.old_ms)
 
     def fault(self) -> str | None:
         """Why the new model may not judge; may be asked after each part (`edge_agent.evidence`)."""
@@ -232,6 +237,9 @@ class CanaryWindow:
         now, before = _median_ms(self._parts), _median_ms(self.before)
         if now is None or before is None or len(self._parts) < min(self.num_parts, 5):
             return None
+        # Where everything has become slow since, the old model has, too.
+        if self.comparison.old_ms:
+            before = max(before, median(self.comparison.old_ms))
         limit_ms = before * self.limits.max_latency_ratio + self.limits.latency_slack_ms
         if now <= limit_ms:
             return None

@@ -15,8 +15,10 @@ Wiring::
 import logging
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from edge_agent.clock import NS_PER_MS
 from edge_agent.errors import (
     EdgeAgentError,
     ReleaseUnavailableError,
@@ -326,8 +328,11 @@ class Updater:
                     window.add(part)
             if old is not None and cycle is not None and cycle.model == model.ref:
                 with suppress(EdgeAgentError):  # the old model's trouble is not the new one's
+                    began_ns = self._now_ns()
                     look = self._second_look(cycle, model, old)
-                    window.comparison.add(_pair(look, old=look.second, new=look.first))
+                    old_ms = (self._now_ns() - began_ns) / NS_PER_MS
+                    pair = _pair(look, old=look.second, new=look.first)
+                    window.comparison.add(replace(pair, old_ms=old_ms))
             if cause := window.fault():
                 return f"canary: {cause}"
         return None

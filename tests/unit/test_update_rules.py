@@ -98,6 +98,14 @@ def test_one_slow_part_is_no_reason_to_go_back_and_a_slow_model_is() -> None:
     assert slow.fault() == "inference takes 40.0 ms, 5.0 ms before"
 
 
+def test_machine_that_has_become_slow_is_not_held_against_the_model() -> None:
+    window = CanaryWindow(10, [part()] * 50)
+    for _ in range(10):
+        window.add(part(40.0))
+        window.comparison.add(Pair(old_ms=35.0))
+    assert window.fault() is None
+
+
 def test_part_that_the_model_could_not_judge_sends_it_back() -> None:
     window = CanaryWindow(10, [])
     window.add(
