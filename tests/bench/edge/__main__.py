@@ -5,6 +5,8 @@
 
 import argparse
 import os
+import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +40,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends with us
     with suppress(PermissionError):
         if options.realtime:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
