@@ -58,7 +58,8 @@ def test_full_disk_stops_no_verdict_and_loses_no_record(chaos: Stage) -> None:
     alarms = line.plc.status.alarms if line.plc.status else ()
     assert "storage" in {alarm.code for alarm in alarms}
     cloud = chaos.ingest(broker.port)
-    wait_for(lambda: edge.num_waiting() < 20, 120, "the outbox to drain on the full disk")
+    if not chaos.is_full:  # in full, all of the reserve is used: draining waits for space
+        wait_for(lambda: edge.num_waiting() < 20, 120, "the outbox to drain on the full disk")
     filler.unlink()
     wait_for((data / "outbox/ballast").exists, WAIT_S, "the reserve to come back")
     line.stop()
