@@ -4,7 +4,6 @@ By itself paho asks the system for each byte of a header, and sends one acknowle
 some ten calls a message, at each of which another thread may take the interpreter.
 """
 
-
 import socket
 import struct
 from collections.abc import Sequence
