@@ -12,8 +12,8 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-RETURN_FACTOR = 4
-"""The disk must have this many times the ballast free before it is laid by again."""
+RETURN_FACTOR = 2
+"""The disk must have this many times the ballast free before it is laid by again: no to and fro."""
 
 
 class Ballast:

@@ -157,7 +157,7 @@ def _decoded(picture: bytes) -> Image:
     image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError("a rendered picture cannot be read")
-    return image.astype(np.uint8)
+    return np.asarray(image, np.uint8)
 
 
 def _hindsight(
