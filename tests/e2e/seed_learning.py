@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import seed_dashboard as base
+import seed_dashboard as base  # type: ignore[import-not-found]
 
 from cloud.agreement import SecondReview
 from cloud.auth import Accounts
@@ -88,7 +88,11 @@ def make_snapshot(plant: base.Plant, count: int) -> dict[str, tuple[Box, ...]]:
         sha256 = hashlib.sha256(content).hexdigest()
         contents[sha256] = content
         height, width = picture.image.shape[:2]
-        boxes = tuple((box.category.value, *map(float, box.bbox)) for box in picture.annotations)
+        boxes = tuple(
+            (box.category.value, float(x), float(y), float(w), float(h))
+            for box in picture.annotations
+            for x, y, w, h in [box.bbox]
+        )
         pictures.append(
             LabelledPicture(
                 sha256, f"{index:04d}.jpg", f"D-{index:04d}", "import", width, height, boxes

@@ -40,7 +40,7 @@ def network() -> ov.Model:
     return ov.Model(results, [image], "tiny")
 
 
-def convolution(values: ov.Node, weights: np.ndarray, *, stride: int) -> ov.Node:  # type: ignore[type-arg]
+def convolution(values: ov.Node, weights: np.ndarray, *, stride: int) -> ov.Node:
     kernel = ops.constant(weights.astype(np.float32))
     return ops.convolution(values, kernel, [stride, stride], [0, 0], [0, 0], [1, 1])
 

@@ -21,7 +21,9 @@ def test_an_empty_bin_does_not_make_the_index_infinite() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_two_samples_of_one_law_do_not_alarm(seed: int) -> None:
     random = np.random.default_rng(seed)
-    shift = shift_of_numbers("score", random.beta(9, 2, 1000), random.beta(9, 2, 120))
+    shift = shift_of_numbers(
+        "score", random.beta(9, 2, 1000).tolist(), random.beta(9, 2, 120).tolist()
+    )
     assert shift.level is DriftLevel.STABLE
 
 
@@ -36,7 +38,7 @@ def test_two_samples_of_one_law_do_not_alarm(seed: int) -> None:
 def test_a_lamp_that_ages_alarms(factor: float, level: DriftLevel) -> None:
     random = np.random.default_rng(3)
     before, after = random.normal(120, 6, 1000), factor * random.normal(120, 6, 400)
-    assert shift_of_numbers("brightness", before, after).level is level
+    assert shift_of_numbers("brightness", before.tolist(), after.tolist()).level is level
 
 
 def test_a_new_defect_shows_in_the_classes() -> None:

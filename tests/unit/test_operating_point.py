@@ -18,11 +18,12 @@ from models.training.operating_point import (
 BOX = (10.0, 10.0, 30.0, 30.0)
 FAR = (50.0, 50.0, 70.0, 70.0)
 HALF_OFF = (20.0, 10.0, 40.0, 30.0)
-Row = tuple[tuple[float, float, float, float], float]
+Corners = tuple[float, float, float, float]
+Row = tuple[Corners, float]
 
 
 def one_class(
-    *pictures: tuple[list[tuple[float, ...]], list[Row]],
+    *pictures: tuple[list[Corners], list[Row]],
 ) -> tuple[list[Truth], list[Found]]:
     """Pictures with labels and answers of the single category ``scratch``."""
     truths, found = [], []
@@ -77,7 +78,7 @@ def test_a_false_object_where_one_is_missing_costs_as_an_escape() -> None:
     ],
 )
 def test_a_false_object_hides_only_what_is_missing(
-    second: tuple[float, ...], others: list[tuple[float, ...]], cost: float
+    second: Corners, others: list[Corners], cost: float
 ) -> None:
     fullest = (others, [(box, 0.9) for box in others])
     own = match_boxes(*one_class(fullest, ([BOX], [(BOX, 0.9), (second, 0.8)])), ("scratch",))[

@@ -39,7 +39,7 @@ def graph_of(spec: DetectorSpec) -> ov.CompiledModel:
     return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def answers(spec: DetectorSpec, seed: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def answers(spec: DetectorSpec, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits of which no two are equal, some hundreds of them strong, and codes."""
     rng = np.random.default_rng(seed)
     count = spec.num_anchors * len(spec.categories)

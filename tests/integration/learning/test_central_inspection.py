@@ -128,7 +128,7 @@ def test_the_queue_is_bounded_and_a_late_verdict_is_no_verdict() -> None:
         lambda: release, limits=InspectionLimits(workers=1, queue=1, timeout_s=0.2)
     )
     held = threading.Event()
-    inspection._judge = lambda *_: held.wait(5)  # type: ignore[assignment, method-assign, return-value]
+    inspection._judge = lambda *_: held.wait(5)  # type: ignore[assignment, method-assign]
     order = PictureOrder(GOLDEN.read_bytes(), "P-1")
     causes: list[BaseException] = []
 
