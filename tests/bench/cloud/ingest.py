@@ -75,7 +75,7 @@ def _rate(folder: Path, port: int, url: str, *, rows: int, num_processes: int) -
         config = _config(folder, port, url, group)
         for number in range(num_processes):
             command = cloud("ingest", "--config", str(config), "--name", f"{group}-{number}")
-            stack.enter_context(process(command, folder / "ingest.log"))
+            stack.enter_context(_ingest(command, folder / f"{group}-{number}.log"))
         # Every process has rows before the clock starts: importing Python counts for nothing.
         _publish(port, 200 * num_processes)
         _wait(lambda: _count(database) >= 200 * num_processes)
@@ -100,7 +100,8 @@ def measure_lag(folder: Path, *, per_second: int, seconds: int) -> dict[str, Any
         migrate(database)
         url = database.url.render_as_string(hide_password=False)
         config = _config(folder, port, url, f"bench{uuid4().hex[:8]}")
-        with process(cloud("ingest", "--config", str(config)), folder / "ingest.log"):
+        log = folder / f"{config.stem}-{uuid4().hex[:8]}.log"
+        with _ingest(cloud("ingest", "--config", str(config)), log):
             _publish(port, 200)
             _wait(lambda: _count(database) >= 200)
             probe = _LagProbe(database)
@@ -197,6 +198,15 @@ def _header(boot_id: UUID, seq: int, content: bytes) -> ImageHeader:
         width_px=640,
         height_px=480,
     )
+
+
+@contextmanager
+def _ingest(command: list[str], log: Path) -> Iterator[None]:
+    """An ingest that has subscribed: what is published before goes nowhere."""
+    with process(command, log):
+        _wait(lambda: log.read_text().count("connected to the broker") >= 2)
+        time.sleep(0.5)
+        yield
 
 
 def _config(folder: Path, port: int, url: str, group: str) -> Path:
