@@ -130,7 +130,9 @@ def site(plant: Path) -> Iterator[Site]:
         log.close()
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: Playwright's loop runs in this thread as long as it lives, and
+# whatever comes after could not start one of its own.
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     from playwright.sync_api import expect, sync_playwright
 

@@ -17,7 +17,7 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api")
 
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
 SEED = Path(__file__).with_name("seed_learning.py")
@@ -26,7 +26,6 @@ SESSION_COOKIE = "sightline_session"
 START_TIMEOUT_S = 90.0
 TIMEOUT_MS = 20_000
 expect.set_options(timeout=TIMEOUT_MS)
-FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update")
 
 pytestmark = pytest.mark.skipif(
     not CHROMIUM.exists(), reason="Chromium is not installed: apt-get install chromium"
@@ -112,14 +111,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def browser_context(site: Site) -> Iterator[BrowserContext]:
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
-        context = chromium.new_context(viewport={"width": 1280, "height": 800})
-        context.set_default_timeout(TIMEOUT_MS)
-        context.add_cookies([{"name": SESSION_COOKIE, "value": site.token, "url": site.url}])
-        yield context
-        chromium.close()
+def browser_context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(TIMEOUT_MS)
+    context.add_cookies([{"name": SESSION_COOKIE, "value": site.token, "url": site.url}])
+    yield context
+    context.close()
 
 
 @pytest.fixture
