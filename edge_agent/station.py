@@ -34,6 +34,7 @@ from models.contract.messages import (
     StationState,
     Trigger,
     TriggerAck,
+    Verdict,
 )
 from models.contract.recipe import Recipe
 
@@ -59,6 +60,14 @@ class _Pending:
     result: PlcResult
     first_sent_ns: int
     last_sent_ns: int
+    deadline_ns: int
+
+    def may_be_sent(self, now_ns: int) -> bool:
+        """Whether the PLC may still hear it.
+
+        After the deadline it has rejected the part by itself; an OK would only contradict that.
+        """
+        return now_ns < self.deadline_ns or self.result.verdict is not Verdict.OK
 
 
 class Station:
@@ -250,7 +259,7 @@ class Station:
             processing_ms=(now_ns - execution.arrived_ns) / NS_PER_MS,
         )
         self._answers[result.trigger_id].result = result
-        self._pending = _Pending(result, now_ns, now_ns)
+        self._pending = _Pending(result, now_ns, now_ns, execution.deadline_ns)
         self._execution = None
         if not is_partial:
             self._job = None
@@ -275,7 +284,8 @@ class Station:
         if pending and now_ns - pending.first_sent_ns >= self._hold_ns:
             given_up, self._pending = pending.result, None
         elif pending and now_ns - pending.last_sent_ns >= self._resend_ns:
-            resend, pending.last_sent_ns = (pending.result if may_send else None), now_ns
+            may_resend = may_send and pending.may_be_sent(now_ns)
+            resend, pending.last_sent_ns = (pending.result if may_resend else None), now_ns
         aborted = None
         job = None if self._execution else self._job
         if job and now_ns - job.started_ns >= self._job_timeout_ns:

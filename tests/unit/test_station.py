@@ -182,6 +182,20 @@ def test_unacknowledged_result_is_resent_then_given_up() -> None:
     assert not it.acknowledge("t1"), "too late"
 
 
+def test_an_ok_is_not_said_again_after_the_deadline_but_a_rejection_is() -> None:
+    for decision, said in ((OK, False), (BAD, True)):
+        it = Station(
+            resend_ns=100 * MS, hold_ns=10**6 * MS, job_timeout_ns=10**6 * MS, num_remembered=10
+        )
+        it.recipe = recipe()
+        admission = admit(it, "t1")
+        assert admission.execution is not None
+        it.decide(decision, model=None, now_ns=0)
+        assert it.due(100 * MS).resend is not None
+        after = admission.execution.deadline_ns + 1
+        assert (it.due(after).resend is not None) is said
+
+
 def test_last_view_carries_the_verdict_on_the_part() -> None:
     it = station("front", "back")
     admit(it, "t1", view="front")
