@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-Z_95 = 1.959964
+from models.contract.proportions import Z_95, wilson_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,8 @@ def wilson_rate(count: int, n: int, *, z: float = Z_95) -> Rate:
         raise ValueError(f"{count} of {n} is no share")
     if n == 0:
         return Rate(0, 0, None, None, None)
-    share, z2 = count / n, z * z
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Rate(count, n, share, max(0.0, centre - half), min(1.0, centre + half))
+    low, high = wilson_interval(count, n, z)
+    return Rate(count, n, count / n, low, high)
 
 
 @dataclass(frozen=True, slots=True)
