@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models.contract.topics import CellAddress
-from simulators.chaos.processes import ManagedProcess, free_port
+from simulators.chaos.processes import ManagedProcess
 from simulators.chaos.toy_model import RECIPE
+from simulators.ports import free_port
 
 CELL = CellAddress("plant", "hall", "line1", "cell1")
 

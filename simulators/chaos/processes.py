@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -87,13 +86,6 @@ class ManagedProcess:
             raise SimulatorError(
                 f"pid {process.pid} did not end within {END_TIMEOUT_S:g} s: {self.log[-6000:]}"
             ) from None
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> float:

@@ -17,9 +17,10 @@ from simulators.demo.rendered_world import RenderedWorld
 from simulators.demo.report import Facts, RecordCounts, build_report, unmet
 from simulators.demo.stage import Stage, edge_name
 from simulators.demo.story import SilentTeller, Teller
-from simulators.demo.workshop import Workshop, is_free
+from simulators.demo.workshop import Workshop
 from simulators.demo.world import World
 from simulators.errors import SimulatorError
+from simulators.ports import is_free
 
 POLL_S = 1.0
 DRAIN_TIMEOUT_S = 90.0

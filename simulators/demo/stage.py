@@ -11,9 +11,10 @@ from simulators.demo.plan import DemoPlan
 from simulators.demo.plant import Plant
 from simulators.demo.processes import StoppedError, Supervisor, last_words, program
 from simulators.demo.story import Teller
-from simulators.demo.workshop import CellFiles, Workshop, is_free
+from simulators.demo.workshop import CellFiles, Workshop
 from simulators.demo.world import World
 from simulators.errors import SimulatorError
+from simulators.ports import is_free
 
 SERVER_TIMEOUT_S = 90.0
 BROKER_TIMEOUT_S = 10.0

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from models.contract.recipe import Recipe
 from models.contract.topics import CellAddress
 from simulators.demo.plan import DemoPlan
 from simulators.errors import SimulatorError
+from simulators.ports import free_port, is_free
 from simulators.recipes import write_recipe
 
 BROKER = "broker"
@@ -227,24 +227,6 @@ class Workshop:
             ports[name] = port if port and is_free(port) else free_port()
         path.write_text(json.dumps(ports))
         return ports
-
-
-def is_free(port: int) -> bool:
-    """Whether nothing listens on a port of this machine."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    """A port that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def to_toml(document: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,10 +10,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
+
+from simulators.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -31,6 +33,13 @@ FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
+
+
+class SiteLike(Protocol):
+    """A server that can be asked."""
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON
+        """Answer of the API."""
 
 
 @dataclass
@@ -66,12 +75,6 @@ class Watched:
     hosts: set[str] = field(default_factory=set)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _config(folder: Path, port: int) -> Path:
     path = folder / "cloud.toml"
     path.write_text(
@@ -81,7 +84,7 @@ def _config(folder: Path, port: int) -> Path:
         f'[tuf]\ndir = "{folder}/tuf"\nkeys_dir = "{folder}/keys"\n'
         f'[retraining]\nenabled = false\ndir = "{folder}/runs"\nbundles_dir = "{folder}/bundles"\n'
         # Nothing listens there: the dashboard must not need the broker.
-        f"[broker]\nport = {_free_port()}\n"
+        f"[broker]\nport = {free_port()}\n"
     )
     return path
 
@@ -100,7 +103,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site(plant: Path) -> Iterator[Site]:
-    port = _free_port()
+    port = free_port()
     config = _config(plant, port)
     program = Path(sys.executable).with_name("sightline-cloud")
     log = (plant / "serve.log").open("wb")
@@ -142,6 +145,23 @@ def browser() -> "Iterator[Browser]":
         chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def settled() -> "Callable[[Page, SiteLike, str, str], Any]":
+    """Wait until the server has heard what became of a picture; gives the picture."""
+
+    def wait(page: "Page", site: SiteLike, sha256: str, status: str) -> Any:  # noqa: ANN401
+        # Not by a function of the page: Playwright takes the promise of an answer for a yes.
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while True:
+            item = site.get(f"/v1/review/{sha256}")
+            if item["status"] == status:
+                return item
+            assert time.monotonic() < deadline, f"{sha256} is {item['status']}, not {status}"
+            page.wait_for_timeout(50)
+
+    return wait
 
 
 @pytest.fixture

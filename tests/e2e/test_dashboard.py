@@ -1,6 +1,7 @@
 """The dashboard in a real browser: what people see, and that what they do is kept."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,9 @@ class Site(Protocol):
     url: str
 
     def get(self, path: str) -> Any: ...  # noqa: ANN401 - any JSON
+
+
+Settled = Callable[[Page, Site, str, str], Any]
 
 
 class Watched(Protocol):
@@ -75,7 +79,9 @@ def test_a_click_on_a_result_leads_to_the_trace_with_its_picture(
     expect(page.locator(".sl-box").first).to_be_visible()
 
 
-def test_the_keyboard_is_enough_to_label_a_picture(site: Site, watched: Watched) -> None:
+def test_the_keyboard_is_enough_to_label_a_picture(
+    site: Site, watched: Watched, settled: Settled
+) -> None:
     page = watched.page
     page.goto(site.url + "/review")
     stage = page.get_by_test_id("stage")
@@ -88,11 +94,7 @@ def test_the_keyboard_is_enough_to_label_a_picture(site: Site, watched: Watched)
     page.keyboard.press("Delete")
     page.keyboard.press("Enter")
     expect(page.locator(".sl-queue__item.is-current b")).not_to_have_text(part)
-    page.wait_for_function(
-        "url => fetch(url).then(a => a.json()).then(r => r.status === 'labelled')",
-        arg=f"{site.url}/v1/review/{before['sha256']}",
-    )
-    saved = site.get(f"/v1/review/{before['sha256']}")
+    saved = settled(page, site, before["sha256"], "labelled")
     assert saved["revision"] == 1
     categories = [box["category"] for box in saved["annotations"]]
     assert categories.count("torn_label") == 1
@@ -100,7 +102,7 @@ def test_the_keyboard_is_enough_to_label_a_picture(site: Site, watched: Watched)
 
 
 def test_a_box_drawn_with_the_mouse_is_saved_where_it_was_drawn(
-    site: Site, watched: Watched
+    site: Site, watched: Watched, settled: Settled
 ) -> None:
     page = watched.page
     page.goto(site.url + "/review")
@@ -118,11 +120,7 @@ def test_a_box_drawn_with_the_mouse_is_saved_where_it_was_drawn(
     page.mouse.move(left + 64 * scale, top + 32 * scale)
     page.mouse.up()
     page.get_by_role("button", name=re.compile("^Save")).click()
-    page.wait_for_function(
-        "url => fetch(url).then(a => a.json()).then(r => r.status === 'labelled')",
-        arg=f"{site.url}/v1/review/{sha256}",
-    )
-    saved = site.get(f"/v1/review/{sha256}")
+    saved = settled(page, site, sha256, "labelled")
     drawn = [box["bbox"] for box in saved["annotations"] if box["category"] == "scratch"]
     assert any(bbox == pytest.approx([300, 240, 64, 32], abs=2.0) for bbox in drawn)
 

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from simulators.ports import free_port
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -30,6 +32,9 @@ expect.set_options(timeout=TIMEOUT_MS)
 pytestmark = pytest.mark.skipif(
     not CHROMIUM.exists(), reason="Chromium is not installed: apt-get install chromium"
 )
+
+
+Settled = Callable[[Page, "Site", str, str], Any]
 
 
 @dataclass
@@ -56,12 +61,6 @@ class Visit:
 
     page: Page
     complaints: list[str] = field(default_factory=list)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -140,15 +139,8 @@ def waiting(site: Site, status: str) -> list[dict[str, Any]]:
     return found
 
 
-def settled(page: Page, site: Site, sha256: str, status: str) -> None:
-    page.wait_for_function(
-        "([url, status]) => fetch(url).then(a => a.json()).then(r => r.status === status)",
-        arg=[f"{site.url}/v1/review/{sha256}", status],
-    )
-
-
 def test_an_arbiter_decides_between_two_opinions_with_the_keyboard(
-    site: Site, visit: Visit
+    site: Site, visit: Visit, settled: Settled
 ) -> None:
     page = visit.page
     (disputed,) = waiting(site, "disputed")
@@ -157,13 +149,14 @@ def test_an_arbiter_decides_between_two_opinions_with_the_keyboard(
     expect(page.locator(".sl-opinions b")).to_have_text("Two reviewers disagree")
     page.keyboard.press("w")
     page.keyboard.press("Enter")
-    settled(page, site, disputed["sha256"], "labelled")
-    decided = site.get(f"/v1/review/{disputed['sha256']}")
+    decided = settled(page, site, disputed["sha256"], "labelled")
     assert decided["annotations"] == ben["annotations"]
     assert decided["reviewer"] == USER
 
 
-def test_a_second_look_begins_without_the_first_ones_boxes(site: Site, visit: Visit) -> None:
+def test_a_second_look_begins_without_the_first_ones_boxes(
+    site: Site, visit: Visit, settled: Settled
+) -> None:
     page = visit.page
     (second,) = waiting(site, "second_look")
     page.goto(f"{site.url}/review")
@@ -175,7 +168,7 @@ def test_a_second_look_begins_without_the_first_ones_boxes(site: Site, visit: Vi
 
 
 def test_one_label_goes_to_the_pictures_that_look_alike_and_comes_back_with_undo(
-    site: Site, visit: Visit
+    site: Site, visit: Visit, settled: Settled
 ) -> None:
     page = visit.page
     first = next(item for item in waiting(site, "pending") if item["num_alike"])
@@ -193,7 +186,9 @@ def test_one_label_goes_to_the_pictures_that_look_alike_and_comes_back_with_undo
     settled(page, site, first["sha256"], "labelled")
 
 
-def test_keys_alone_draw_move_stretch_and_name_a_box(site: Site, visit: Visit) -> None:
+def test_keys_alone_draw_move_stretch_and_name_a_box(
+    site: Site, visit: Visit, settled: Settled
+) -> None:
     page = visit.page
     page.goto(f"{site.url}/review")
     page.get_by_test_id("stage").wait_for()

@@ -22,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from cloud.broker import BrokerLink
 from cloud.settings import BrokerSettings
+from simulators.ports import free_port
 
 DEPLOYED = Path(__file__).resolve().parents[2] / "deploy" / "mosquitto"
 CELL, OTHER = "plant/hall/line1/cell1", "plant/hall/line1/cell2"
@@ -31,12 +32,6 @@ WAIT_S = 20.0
 
 def run(folder: Path, *command: str) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -41,6 +40,7 @@ from simulators.broker_link import BrokerAddress
 from simulators.camera import SpoolCamera
 from simulators.dataset import jpeg_bytes
 from simulators.plc import Plc, PlcSettings
+from simulators.ports import free_port
 
 CELL = CellAddress("plant", "area", "line1", "cell1")
 START_S = 30.0
@@ -163,9 +163,7 @@ class Edge:
 
 @pytest.fixture
 def edge(broker: Broker, bundle: Path, tmp_path: Path) -> Iterator[Edge]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        http_port = int(probe.getsockname()[1])
+    http_port = free_port()
     (tmp_path / "grey.toml").write_text(RECIPE)
     (tmp_path / "edge.toml").write_text(
         f"""

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from simulators.ports import free_port
+
 START_TIMEOUT_S = 60.0
 
 
@@ -21,9 +23,7 @@ def _cli(*arguments: str) -> list[str]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

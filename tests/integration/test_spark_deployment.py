@@ -1,10 +1,11 @@
 """The files for clusters, read by Spark's own code: all that can be checked without a cluster."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import py4j.java_gateway
+import py4j.protocol
 import pytest
 import yaml
 from pyspark.java_gateway import launch_gateway
@@ -29,19 +30,18 @@ OPEN_PREFIXES = ("spark.executorEnv.", "spark.yarn.appMasterEnv.")
 @pytest.fixture(scope="module")
 def jvm() -> Iterator[Any]:
     """Spark's classes without a session."""
-    before = os.environ.get("JAVA_HOME")
-    os.environ["JAVA_HOME"] = str(find_java())
-    gateway = launch_gateway()
-    try:
-        yield gateway.jvm
-    finally:
-        gateway.shutdown()
-        gateway.proc.stdin.close()
-        gateway.proc.wait(30)
-        if before is None:
-            del os.environ["JAVA_HOME"]
-        else:
-            os.environ["JAVA_HOME"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAVA_HOME", str(find_java()))
+        # A session that another test opened has put its own translation of Java's errors there, and
+        # so the end of a Java iterator is an error.
+        patch.setattr(py4j.java_gateway, "get_return_value", py4j.protocol.get_return_value)
+        gateway = launch_gateway()
+        try:
+            yield gateway.jvm
+        finally:
+            gateway.shutdown()
+            gateway.proc.stdin.close()
+            gateway.proc.wait(30)
 
 
 @pytest.mark.parametrize("cluster", ["standalone", "yarn", "kubernetes"])

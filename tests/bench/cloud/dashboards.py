@@ -27,9 +27,10 @@ from cloud.image_store import ImageStore
 from cloud.ingest_store import IngestStore
 from models.contract.messages import Event, Inspection, Stream, Verdict
 from models.contract.topics import CellAddress
+from simulators.ports import free_port
 
 from .figures import say, spread
-from .servers import broker, cloud, free_port, new_database, postgresql, process, wait_for_port
+from .servers import broker, cloud, new_database, postgresql, process, wait_for_port
 
 NUM_DASHBOARDS = 20
 PARTS_A_SECOND = 5

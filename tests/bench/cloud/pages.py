@@ -12,10 +12,11 @@ import psycopg
 
 from cloud.db.migration import migrate
 from cloud.db.session import Database
+from simulators.ports import free_port
 
 from .figures import say, spread
 from .seeding import NUM_CELLS, ROWS_A_DAY, seed
-from .servers import broker, cloud, free_port, new_database, postgresql, process, wait_for_port
+from .servers import broker, cloud, new_database, postgresql, process, wait_for_port
 
 ROUNDS = 40
 CELL = "plant/hall/line3/cell7"

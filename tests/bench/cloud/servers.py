@@ -13,18 +13,14 @@ from pathlib import Path
 
 import psycopg
 
+from simulators.ports import free_port
+
 WAIT_S = 30.0
 # Everything that a durable server has by default; room for sorting an index of ten million rows.
 TUNING = (
     "-c shared_buffers=2GB -c maintenance_work_mem=1GB -c max_wal_size=8GB -c work_mem=32MB"
     " -c effective_cache_size=12GB -c random_page_cost=1.1 -c log_min_messages=error"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int) -> None:

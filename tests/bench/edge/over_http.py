@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 
-from simulators.demo.workshop import free_port
+from simulators.ports import free_port
 
 from .figures import REPOSITORY, Effort, median, percentile, say, spread
 from .plant import BUNDLE, NUM_THREADS, BareModel, Plant, Process, pictures

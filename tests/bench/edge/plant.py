@@ -20,9 +20,10 @@ from edge_agent.adapters.detector import Loading
 from models.contract.topics import CellAddress
 from simulators.broker_link import BrokerAddress
 from simulators.dataset import DatasetPlan, render_indexed
-from simulators.demo.workshop import free_port, to_toml
+from simulators.demo.workshop import to_toml
 from simulators.handshake import Exchange
 from simulators.plc import Plc, PlcSettings
+from simulators.ports import free_port
 
 from .figures import REPOSITORY
 

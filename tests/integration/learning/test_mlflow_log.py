@@ -21,6 +21,7 @@ import pytest
 from cloud.db.tables import RunState, TrainingRun
 from cloud.errors import UnavailableError
 from cloud.mlflow_log import mlflow_from
+from simulators.ports import free_port
 
 STARTED = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 API = "/api/2.0/mlflow"
@@ -151,9 +152,7 @@ def test_without_a_server_there_is_no_log(uri: str) -> None:
 
 @pytest.mark.skipif("SIGHTLINE_MLFLOW" not in os.environ, reason="SIGHTLINE_MLFLOW names none")
 def test_the_real_server_takes_a_run(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     uri = f"http://127.0.0.1:{port}"
     server = subprocess.Popen(
         [os.environ["SIGHTLINE_MLFLOW"], "server", "--host", "127.0.0.1", "--port", str(port),
