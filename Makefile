@@ -27,8 +27,8 @@ demo: $(READY) $(VENV)/.system-demo ## the whole loop with its dashboard on http
 	@$(VENV)/bin/sightline-sim demo --port $(PORT) --data-dir $(DATA) --setup-s $$(cat $(VENV)/.setup-seconds 2>/dev/null || echo 0) $(if $(ONCE),--once --report demo-report.json)
 
 .PHONY: test
-test: $(READY) $(VENV)/.system-test ## every test that CI runs
-	@$(PYTHON) -m pytest $(ARGS)
+test: $(READY) $(VENV)/.system-test ## every test that CI runs, two files at a time (ARGS='-n 0 --pdb tests/unit/test_outbox.py')
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-cameras
 test-cameras: $(READY) ## drivers of Basler, GigE Vision and GenTL cameras against their emulators (adds 92 MB; apt-get install aravis-tools)
