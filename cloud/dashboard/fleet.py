@@ -1,6 +1,5 @@
 """`/fleet`: which cell runs what, how it goes there, and how far it has drifted."""
 
-from asyncio import to_thread
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -11,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from cloud.api.context import Context
 from cloud.auth import Identity
-from cloud.dashboard import wording
 from cloud.dashboard.blocks import Blocks
+from cloud.dashboard.desk import Desk
 from cloud.dashboard.drift_dialog import open_drift
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.fleet_blocks import FleetRow, events_block, head_block, rollout_block
@@ -21,7 +20,6 @@ from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.pieces import button, confirm, empty, panel, skeleton, small_dialog, text
 from cloud.db.tables import Cell, DeadLetter, Role, StationLogEntry
 from cloud.drift_watch import DriftWatch
-from cloud.errors import CloudError
 from models.contract.messages import FollowMode
 
 PERIOD_S = 2.0
@@ -90,6 +88,7 @@ class FleetPage:
         self._fleet = context.learning.fleet
         self._feed = feed
         self._identity = identity
+        self._desk = Desk(identity)
         self._view: Json = {}
         self._drift: Mapping[str, Json] = {}
         self._blocks = Blocks()
@@ -229,10 +228,5 @@ class FleetPage:
         )
 
     async def _do(self, deed: Callable[[], object], done: str) -> None:
-        try:
-            await to_thread(deed)
-        except CloudError as error:
-            ui.notify(wording.sentence(str(error)), type="negative", timeout=8000)
-        else:
-            ui.notify(done, type="positive")
+        await self._desk.do(deed, done)
         self._feed.expire()

@@ -1,6 +1,5 @@
 """`/models`: every release, better or not, where it comes from and where it runs."""
 
-from asyncio import to_thread
 from collections.abc import Callable
 
 from fastapi import Request
@@ -11,6 +10,7 @@ from cloud.api.context import Context
 from cloud.auth import Identity
 from cloud.dashboard import wording
 from cloud.dashboard.blocks import Blocks
+from cloud.dashboard.desk import Desk
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.models_blocks import (
@@ -27,7 +27,6 @@ from cloud.dashboard.models_blocks import (
 from cloud.dashboard.models_view import Json, ModelsState, models_view
 from cloud.dashboard.pieces import button, chip, confirm, skeleton, text
 from cloud.db.tables import Cell, Role, RunState, Snapshot, TrainingRun
-from cloud.errors import CloudError
 
 PERIOD_S = 1.0
 NUM_RELEASES = 50
@@ -88,6 +87,7 @@ class ModelsPage:
         self._learning = context.learning
         self._feed = feed
         self._identity = identity
+        self._desk = Desk(identity)
         self._chosen = int(chosen) if chosen.isdigit() else 0
         self._view: Json = {"releases": [], "cells": [], "wanted": 0, "refused": None}
         self._blocks = Blocks()
@@ -263,12 +263,7 @@ class ModelsPage:
         )
 
     async def _do(self, deed: Callable[[], object], done: str) -> None:
-        try:
-            await to_thread(deed)
-        except CloudError as error:
-            ui.notify(wording.sentence(str(error)), type="negative", timeout=8000)
-        else:
-            ui.notify(done, type="positive")
+        await self._desk.do(deed, done)
         self._feed.expire()
 
 

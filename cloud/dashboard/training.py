@@ -1,6 +1,5 @@
 """`/training`: runs, the one in progress live, and what would start the next."""
 
-from asyncio import to_thread
 from collections.abc import Callable
 
 from fastapi import Request
@@ -9,6 +8,7 @@ from nicegui import ui
 from cloud.auth import Identity
 from cloud.dashboard import wording
 from cloud.dashboard.blocks import Blocks
+from cloud.dashboard.desk import Desk
 from cloud.dashboard.feed import Feed
 from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.models_blocks import figures, gate_row, headline
@@ -22,7 +22,6 @@ from cloud.dashboard.training_view import (
     run_view,
 )
 from cloud.db.tables import Role
-from cloud.errors import CloudError
 from cloud.learning import LearningServices
 
 PERIOD_S = 1.0
@@ -86,7 +85,7 @@ class TrainingPage:
         self._feed = feed
         self._runs = runs
         self._may_train = identity.may(Role.ML)
-        self._actor = identity.name
+        self._desk = Desk(identity)
         self._chosen = chosen
         self._known: set[str] = set()
         self._view: Json | None = None
@@ -252,7 +251,7 @@ class TrainingPage:
             "compares the candidate with the running model on the locked set.",
             "Start training",
             lambda: self._do(
-                lambda: self._retraining.request(actor=self._actor), "Training starts"
+                lambda: self._retraining.request(actor=self._desk.identity.name), "Training starts"
             ),
         )
 
@@ -262,18 +261,14 @@ class TrainingPage:
             "Its process ends within seconds and no candidate comes of it.",
             "Cancel run",
             lambda: self._do(
-                lambda: self._retraining.cancel(run_id, actor=self._actor), "The run is ending"
+                lambda: self._retraining.cancel(run_id, actor=self._desk.identity.name),
+                "The run is ending",
             ),
             kind="danger",
         )
 
     async def _do(self, deed: Callable[[], object], done: str) -> None:
-        try:
-            await to_thread(deed)
-        except CloudError as error:
-            ui.notify(wording.sentence(str(error)), type="negative", timeout=8000)
-        else:
-            ui.notify(done, type="positive")
+        await self._desk.do(deed, done)
         self._feed.expire()
 
 

@@ -54,31 +54,23 @@ _CHECKED_SCHEMA = pa.schema(
         ("print", pa.binary()),
     ]
 )
+_PICTURE_FIELDS = [
+    ("image_id", pa.string()),
+    ("file_name", pa.string()),
+    ("part_id", pa.string()),
+    ("source", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+]
 KEPT_SCHEMA = pa.schema(
     [
-        ("image_id", pa.string()),
-        ("file_name", pa.string()),
-        ("part_id", pa.string()),
-        ("source", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
+        *_PICTURE_FIELDS,
         ("annotations", _ANNOTATIONS),
         ("split", pa.string()),
         ("path", pa.string()),
     ]
 )
-STORED_SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("file_name", pa.string()),
-        ("part_id", pa.string()),
-        ("source", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("image", pa.binary()),
-        ("annotations", _ANNOTATIONS),
-    ]
-)
+STORED_SCHEMA = pa.schema([*_PICTURE_FIELDS, ("image", pa.binary()), ("annotations", _ANNOTATIONS)])
 WRITTEN_SQL = "file string, num_rows int"
 _WRITTEN_SCHEMA = pa.schema([("file", pa.string()), ("num_rows", pa.int32())])
 

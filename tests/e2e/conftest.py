@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = Path("/usr/bin/chromium")
 SEED = Path(__file__).with_name("seed_operations.py")
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 90.0
 TIMEOUT_MS = 15_000
 USER, PASSWORD = "mara", "correct horse"  # as seeded
 SESSION_COOKIE = "sightline_session"
@@ -50,20 +51,21 @@ class Site:
     token: str = ""
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON
-        return self._ask(path)
+        return self.ask(path)
+
+    def ask(self, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON
+        """Answer to a GET, or to a POST of a body."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            return json.load(answer)
 
     def sign_in(self, name: str = USER) -> str:
         """Open a session; the first one is also the site's own."""
-        body = json.dumps({"name": name, "password": PASSWORD}).encode()
-        token = str(self._ask("/v1/sessions", body)["token"])
+        token = str(self.ask("/v1/sessions", {"name": name, "password": PASSWORD})["token"])
         self.token = self.token or token
         return token
-
-    def _ask(self, path: str, body: bytes | None = None) -> Any:  # noqa: ANN401 - any JSON
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            return json.load(answer)
 
 
 @dataclass
@@ -89,26 +91,21 @@ def _config(folder: Path, port: int) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("plant")
+@contextmanager
+def _serving(folder: Path, seed: Path, *arguments: str) -> Iterator[Site]:
+    """A server over a plant that a seeding script made; mara is signed in."""
+    root = SEED.parents[2]
     subprocess.run(
-        [sys.executable, SEED, folder, "--pictures", "8", "--parts", "120"],
+        [sys.executable, seed, folder, *arguments],
         check=True,
-        cwd=SEED.parents[2],
-        env={"PYTHONPATH": str(SEED.parents[2]), "PATH": "/usr/bin:/bin"},
+        cwd=root,
+        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
     )
-    return folder
-
-
-@pytest.fixture(scope="session")
-def site(plant: Path) -> Iterator[Site]:
     port = free_port()
-    config = _config(plant, port)
     program = Path(sys.executable).with_name("sightline-cloud")
-    log = (plant / "serve.log").open("wb")
+    log = (folder / "serve.log").open("wb")
     process = subprocess.Popen(
-        [program, "serve", "--config", config], stdout=log, stderr=subprocess.STDOUT
+        [program, "serve", "--config", _config(folder, port)], stdout=log, stderr=subprocess.STDOUT
     )
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -120,9 +117,9 @@ def site(plant: Path) -> Iterator[Site]:
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(Path(log.name).read_text()[-2000:])
             time.sleep(0.1)
-        served = Site(f"http://127.0.0.1:{port}")
-        served.sign_in()
-        yield served
+        site = Site(f"http://127.0.0.1:{port}")
+        site.sign_in()
+        yield site
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -131,6 +128,19 @@ def site(plant: Path) -> Iterator[Site]:
             process.kill()
             process.wait(5)
         log.close()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., AbstractContextManager[Site]]:
+    """What starts another server over another plant: ``(folder, seeding script, *arguments)``."""
+    return _serving
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("plant")
+    with _serving(folder, SEED, "--pictures", "8", "--parts", "120") as site:
+        yield site
 
 
 # Of a module, not of the session: Playwright's loop runs in this thread as long as it lives, and

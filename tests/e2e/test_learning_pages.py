@@ -1,21 +1,14 @@
 """The pages of learning in a real browser: second looks, pictures alike, datasets, two models."""
 
-import json
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
-
-from simulators.ports import free_port
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -34,25 +27,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-Settled = Callable[[Page, "Site", str, str], Any]
-
-
-@dataclass
-class Site:
-    """A running server with a seeded plant."""
+class Site(Protocol):
+    """A running server, as `conftest` starts it."""
 
     url: str
-    token: str = ""
+    token: str
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON
-        return self.ask(path)
+    def get(self, path: str) -> Any: ...  # noqa: ANN401 - any JSON
 
-    def ask(self, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            return json.load(answer)
+    def ask(self, path: str, body: object = None) -> Any: ...  # noqa: ANN401 - any JSON
+
+
+Settled = Callable[[Page, Site, str, str], Any]
 
 
 @dataclass
@@ -64,49 +50,14 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    tmp_path_factory: pytest.TempPathFactory,
+    serving: Callable[..., AbstractContextManager[Site]],
+) -> Iterator[Site]:
+    """A plant with pictures alike, opinions that differ, a data set and two models."""
     folder = tmp_path_factory.mktemp("plant")
-    root = SEED.parents[2]
-    subprocess.run(
-        [sys.executable, SEED, folder, "--pictures", "12", "--parts", "36", "--dataset", "30"],
-        check=True,
-        cwd=root,
-        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
-    )
-    port = free_port()
-    (folder / "cloud.toml").write_text(
-        f'[database]\nurl = "sqlite:///{folder}/sightline.db"\n'
-        f'[storage]\nurl = "{folder}/images"\nsnapshots_url = "{folder}/snapshots"\n'
-        f'[http]\nport = {port}\n[tuf]\ndir = "{folder}/tuf"\nkeys_dir = "{folder}/keys"\n'
-        f'[retraining]\nenabled = false\ndir = "{folder}/runs"\nbundles_dir = "{folder}/bundles"\n'
-        f"[broker]\nport = {free_port()}\n"
-    )
-    log = (folder / "serve.log").open("wb")
-    program = Path(sys.executable).with_name("sightline-cloud")
-    process = subprocess.Popen(
-        [program, "serve", "--config", folder / "cloud.toml"], stdout=log, stderr=log
-    )
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            with socket.socket() as probe:
-                probe.settimeout(0.5)
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(Path(log.name).read_text()[-2000:])
-            time.sleep(0.1)
-        served = Site(f"http://127.0.0.1:{port}")
-        served.token = served.ask("/v1/sessions", {"name": USER, "password": PASSWORD})["token"]
-        yield served
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
-        log.close()
+    with serving(folder, SEED, "--pictures", "12", "--parts", "36", "--dataset", "30") as site:
+        yield site
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,9 @@
 """Percentiles, what the machine is, and the file that the figures go to."""
 
 import json
-import os
 import platform
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +12,10 @@ from typing import Any
 
 from cloud.statistics import percentile
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from ..machine import REPOSITORY, commit, load_average, machine, say  # noqa: TID252
+
+__all__ = ["REPOSITORY", "merge", "say", "spread"]
+
 MEASURED_WITH = ("sqlalchemy", "psycopg", "paho-mqtt", "fastapi", "uvicorn", "nicegui", "pydantic")
 
 
@@ -27,18 +27,6 @@ def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
         "p99": round(percentile(values, 0.99) or 0.0, digits),
         "max": round(max(values), digits),
         "count": len(values),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """Where the figures come from."""
-    with Path("/proc/cpuinfo").open() as lines:
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
-        "system": platform.platform(),
     }
 
 
@@ -62,13 +50,6 @@ def _servers() -> dict[str, str]:
     return said
 
 
-def commit() -> str:
-    """Which state of the code was measured."""
-    git = [shutil.which("git") or "git", "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(git, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
 def merge(path: Path, section: str, figures: dict[str, Any]) -> None:
     """Put the figures of one section into the file; what other sections wrote stays."""
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
@@ -78,14 +59,8 @@ def merge(path: Path, section: str, figures: dict[str, Any]) -> None:
     known.setdefault("details", {})[section] = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
-        "load_average_after": round(os.getloadavg()[0], 2),
+        "load_average_after": load_average(),
         **details,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(known, indent=2) + "\n")
-
-
-def say(text: str) -> None:
-    """Tell whoever waits how far it is."""
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-    sys.stderr.flush()

@@ -3,10 +3,7 @@
 import json
 import os
 import platform
-import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +13,10 @@ from typing import Any
 
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from ..machine import REPOSITORY, commit, load_average, machine, say  # noqa: TID252
+
+__all__ = ["REPOSITORY", "Effort", "load_average", "median", "merge", "percentile", "say", "spread"]
+
 MEASURED_WITH = ("openvino", "opencv-python-headless", "numpy", "paho-mqtt", "fastapi", "uvicorn")
 
 
@@ -53,23 +53,6 @@ def median(values: Sequence[float], digits: int = 3) -> float:
     return round(float(np.median(np.asarray(values))), digits)
 
 
-def load_average() -> float:
-    """Processes that wanted a core in the last minute."""
-    return round(os.getloadavg()[0], 2)
-
-
-def machine() -> dict[str, Any]:
-    """Where the figures come from."""
-    with Path("/proc/cpuinfo").open() as lines:
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
-        "system": platform.platform(),
-    }
-
-
 def versions() -> dict[str, str]:
     """Of what was measured."""
     known = {name: version(name) for name in MEASURED_WITH}
@@ -81,18 +64,6 @@ def _mosquitto() -> str:
 
     said = subprocess.run([mosquitto_program(), "-h"], capture_output=True, text=True, check=False)
     return said.stdout.split("\n", 1)[0].removeprefix("mosquitto version ").strip()
-
-
-def commit() -> str:
-    """Which state of the code was measured."""
-    said = subprocess.run(
-        [shutil.which("git") or "git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return said.stdout.strip() or "unknown"
 
 
 def merge(path: Path, section: str, figures: dict[str, Any], *, is_quick: bool) -> None:
@@ -112,9 +83,3 @@ def merge(path: Path, section: str, figures: dict[str, Any], *, is_quick: bool) 
     known.setdefault("details", {})[section] = {**stamp, **details}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(known, indent=2) + "\n")
-
-
-def say(text: str) -> None:
-    """Tell whoever waits how far it is."""
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-    sys.stderr.flush()
