@@ -1,7 +1,7 @@
 """What a detector is made of: all that training, evaluation and serving must agree on."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -12,6 +12,9 @@ from models.contract.model import ContractError, Frozen, first_fault
 # that is wanted, and faint objects lose their place in NMS to copies of strong ones.
 CANDIDATES_PER_DETECTION = 10
 
+Stride = Literal[8, 16, 32, 64, 128, 256, 512]
+STRIDES: tuple[int, ...] = get_args(Stride)
+"""Pixels of the input between the places of a level."""
 AnchorSize = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 """Width and height of an anchor in pixels of the network's input."""
 
@@ -29,7 +32,7 @@ class DetectorSpec(Frozen):
     input_height: int = Field(ge=32, le=4096)
     input_width: int = Field(ge=32, le=4096)
     width_multiplier: float = Field(default=1.0, gt=0, le=2)
-    levels: tuple[Literal[8, 16, 32, 64, 128, 256, 512], ...] = Field(min_length=1)
+    levels: tuple[Stride, ...] = Field(min_length=1)
     anchors: tuple[tuple[AnchorSize, ...], ...]
     neck: Literal["none", "fpnlite"] = "fpnlite"
     neck_channels: int = Field(default=96, ge=8)

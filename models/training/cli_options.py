@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from models.contract.bundle import read_manifest
+from models.detector.spec import STRIDES
 from models.training.durations import parse_duration
 from models.training.errors import InputError
 from models.training.operating_point import Costs
@@ -62,12 +63,15 @@ def seconds(text: str) -> float:
     """A budget in seconds.
 
     Raises:
-        InputError: it is not a duration.
+        InputError: it is not a duration, or none at all.
     """
     try:
-        return parse_duration(text)
+        found = parse_duration(text)
     except ValueError as error:
         raise InputError(f"--budget {error}") from error
+    if found <= 0:
+        raise InputError(f"--budget {text!r} leaves no time: write 90s, 45m or 1h30m")
+    return found
 
 
 def costs(escape: float, false_reject: float) -> Costs:
@@ -92,11 +96,17 @@ def size(text: str | None) -> tuple[int | None, int | None]:
 
 
 def strides(text: str | None) -> tuple[int, ...] | None:
-    """Numbers with commas between them."""
-    try:
-        return tuple(int(part) for part in text.split(",")) if text else None
-    except ValueError as error:
-        raise InputError(f"--levels {text!r}: write strides such as 8,16,32") from error
+    """Levels of a detector: numbers with commas between them.
+
+    Raises:
+        InputError: not rising powers of two from 8 to 512.
+    """
+    if not text:
+        return None
+    found = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if not set(found) <= set(STRIDES) or found != sorted(set(found)):
+        raise InputError(f"--levels {text!r}: write rising strides such as 8,16,32")
+    return tuple(found)
 
 
 def names(text: str) -> list[str]:
