@@ -174,15 +174,25 @@ class VerdictJournal:
                 intended = self._intended
             try:
                 self._file.sync()
-                self._file.prepare(may_forget=self._is_settled)
-                self._is_failing = False
+                is_well = True
             except OSError as error:
                 # A disk that cannot be written holds no part up: records still have the outbox.
                 self._report(error)
+                is_well = False
             self._durable = intended
             if self._is_awaited:
                 self._is_awaited = False
                 self._on_durable()
+            if is_well:
+                self._prepare()
+
+    def _prepare(self) -> None:
+        # Now and then it writes and syncs two megabytes: no verdict waits for that.
+        try:
+            self._file.prepare(may_forget=self._is_settled)
+            self._is_failing = False
+        except OSError as error:
+            self._report(error)
 
     def _is_settled(self, before: int) -> bool:
         with self._lock:

@@ -17,6 +17,7 @@ SEGMENT_BYTES = 2 * 2**20
 PREPARE_RATIO = 0.75
 """Once a file is this full, the other one is made ready to go on in."""
 HEADER = b"S %d\n"
+ZEROS = bytes(64 * 1024)
 
 
 class JournalFile:
@@ -119,7 +120,8 @@ class JournalFile:
             if self._is_spare_ready or not is_due or not may_forget(self._epoch):
                 return
             spare = self._files[1 - self._current]
-        os.pwrite(spare, bytes(self._segment_bytes), 0)
+        for position in range(0, self._segment_bytes, len(ZEROS)):
+            os.pwrite(spare, ZEROS[: self._segment_bytes - position], position)
         self._sync(spare)
         with self._lock:
             self._is_spare_ready = True

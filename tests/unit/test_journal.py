@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -10,7 +11,7 @@ import pytest
 
 from edge_agent.errors import StorageError
 from edge_agent.journal import VerdictJournal
-from edge_agent.journal_file import JournalFile
+from edge_agent.journal_file import PREPARE_RATIO, JournalFile
 from models.contract.messages import PlcResult, Rejection, ResultState, TriggerAck, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -134,12 +135,21 @@ def test_failing_disk_holds_no_verdict_up(tmp_path: Path) -> None:
     journal.close()
 
 
+def wait_prepared(journal: VerdictJournal) -> None:
+    """As a line does with its pauses between two parts."""
+    file, end_s = journal._file, time.monotonic() + 5
+    while file._position > PREPARE_RATIO * SMALL and not file._is_spare_ready:
+        assert time.monotonic() < end_s
+        time.sleep(0.001)
+
+
 def test_journal_goes_round_in_two_files_and_never_grows(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     journal.start()
     for number in range(1, 101):
         unknown = intend(journal, number)
         wait_durable(journal, number)
+        wait_prepared(journal)
         journal.write(unknown, decided_at=NOW)
         journal.settle(unknown.result_id)
     journal.close()
@@ -148,6 +158,27 @@ def test_journal_goes_round_in_two_files_and_never_grows(tmp_path: Path) -> None
     assert entries[-1].result == unknown
     assert len(entries) >= 2
     assert all(entry.is_recorded for entry in entries)
+
+
+def test_no_verdict_waits_while_the_other_file_is_emptied(tmp_path: Path) -> None:
+    is_emptied, goes_on = threading.Event(), threading.Event()
+
+    def sync(file: int) -> None:
+        if number > 1 and not os.pread(file, SMALL, 0).strip(b"\x00"):
+            is_emptied.set()
+            assert goes_on.wait(5)
+
+    number = 0
+    journal = VerdictJournal(JournalFile(tmp_path / "journal", segment_bytes=SMALL, sync=sync))
+    journal.start()
+    while not is_emptied.is_set():
+        number += 1
+        unknown = intend(journal, number)
+        wait_durable(journal, number)  # also when the disk does not come back from emptying
+        journal.settle(unknown.result_id)
+        is_emptied.wait(0.01)
+    goes_on.set()
+    journal.close()
 
 
 def test_what_is_not_recorded_is_never_overwritten(tmp_path: Path) -> None:
