@@ -5,6 +5,7 @@ import logging
 import signal
 import threading
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from uuid import uuid4
 
@@ -48,6 +49,10 @@ PLC_SESSION_S = 0
 """Nothing is kept for us while we are away: a trigger that is handed on later would be answered
 after its deadline, and an OK is never late. The PLC hears nothing, and acts on that."""
 UPLINK_SESSION_S = 86_400
+TIDY_S = 0.05
+"""What moving the outbox's log into its file takes of the disk."""
+LOOK_S = 0.02
+"""What a second model's look at a part takes, with the picture that may be kept of it."""
 STILL_S = 5.0
 """An inspection thread that has not gone round for this long hangs."""
 WATCH_S = 1.0
@@ -99,6 +104,7 @@ class Agent:
         if self._mirror is not None:
             learning.observers.append(self._mirror)
         self._outbox.on_reserve = self._tell_reserve
+        self._outbox.before_tidying = partial(self._core.right_of_way.give_way, TIDY_S)
         self._clock_watch = ClockWatch(self._clock)
         self._uplink = self._make_uplink() if settings.uplink.enabled else None
         self._http = self._make_http() if settings.http.enabled else None
@@ -218,7 +224,7 @@ class Agent:
             on_change=self._report_now,
             note=lambda code, text: access.post_event(StationEvent(code=code, text=text[:500])),
             keep_picture=lambda cycle, reason: recorder.post_picture(HardPicture(cycle, reason)),
-            give_way=self._core.right_of_way.give_way,
+            give_way=partial(self._core.right_of_way.give_way, LOOK_S),
             after_verdict=self._core.right_of_way.after_verdict,
         )
         return Updater(
@@ -231,7 +237,11 @@ class Agent:
             ),
             host=access,
             active=model,
-            workshop=ModelWorkshop(loading_of(self._settings)),
+            workshop=ModelWorkshop(
+                loading_of(self._settings),
+                beside=self._core.right_of_way.beside,
+                wait_for_pause=self._core.right_of_way.after_verdict,
+            ),
             clock=self._clock,
             hooks=hooks,
             swap_timeout_s=settings.swap_timeout_s,
@@ -255,7 +265,7 @@ class Agent:
             keep=lambda cycle, reason: recorder.post_picture(HardPicture(cycle, reason)),
             ratio=rules.flip_ratio,
             seed=rules.seed,
-            give_way=self._core.right_of_way.give_way,
+            give_way=partial(self._core.right_of_way.give_way, LOOK_S),
         )
 
     def _tell_reserve(self, is_there: bool) -> None:

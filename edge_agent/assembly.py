@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -31,6 +32,8 @@ from edge_agent.vision import VisionWorker
 
 logger = logging.getLogger(__name__)
 
+RECORD_S = 0.01
+"""What recording a part takes, with a picture that is kept."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory
 
 
@@ -120,7 +123,7 @@ def assemble(settings: Settings, world: World) -> Core:
         queue_size=settings.recorder.queue_size,
         jpeg_quality=settings.recorder.jpeg_quality,
         is_simulated=settings.cell.is_simulated,
-        give_way=right_of_way.give_way,
+        give_way=partial(right_of_way.give_way, RECORD_S),
         on_room=lambda: mailbox.post(Wake()),
         on_storage=lambda alarm: mailbox.post(StorageChanged(alarm)),
     )

@@ -32,6 +32,8 @@ class LateOutbox:
         """As the outbox's own."""
         self.on_reserve: Callable[[bool], None] = lambda _is_there: None
         """As the outbox's own."""
+        self.before_tidying: Callable[[], None] = lambda: None
+        """As the outbox's own."""
         self._open_outbox = open_outbox
         self._lock = threading.Lock()
         self._outbox: SqliteOutbox | None = None
@@ -98,10 +100,14 @@ class LateOutbox:
     def _tell_reserve(self, is_there: bool) -> None:
         self.on_reserve(is_there)
 
+    def _wait_to_tidy(self) -> None:
+        self.before_tidying()
+
     def _opened(self) -> SqliteOutbox:
         with self._lock:
             if self._outbox is None:
                 outbox = self._open_outbox()
                 outbox.on_append, outbox.on_reserve = self._tell_append, self._tell_reserve
+                outbox.before_tidying = self._wait_to_tidy
                 self._outbox = outbox
             return self._outbox

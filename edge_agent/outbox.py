@@ -12,11 +12,10 @@ settles)::
     outbox.on_append = uplink.wake
 """
 
-import contextlib
 import shutil
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +24,8 @@ from uuid import UUID
 from edge_agent.ballast import Ballast
 from edge_agent.blob_folder import BlobFolder
 from edge_agent.errors import StorageError
-from edge_agent.outbox_rows import SCHEMA, OutboxCounts, OutboxLimits, OutboxRow, RowKey
+from edge_agent.outbox_file import OutboxFile
+from edge_agent.outbox_rows import OutboxCounts, OutboxLimits, OutboxRow, RowKey, runs_of
 from edge_agent.ports import Picture, RecordBody
 from models.contract.messages import Event, ImageHeader, IngestAck, Inspection, Refusal, Stream
 from models.contract.topics import CellAddress
@@ -33,7 +33,6 @@ from models.contract.topics import CellAddress
 MAX_QUARANTINED = 1_000
 MAX_REMEMBERED_RESULTS = 256
 MAX_STRIDE = 64
-BUSY_TIMEOUT_S = 10.0
 T = TypeVar("T")
 
 
@@ -58,11 +57,12 @@ class SqliteOutbox:
         self.on_append: Callable[[], None] = lambda: None
         self.on_reserve: Callable[[bool], None] = lambda _is_there: None
         """Told when the reserve for a full disk was used, and when it is there again."""
+        self.before_tidying: Callable[[], None] = lambda: None
+        """Waits for a pause of the line: some 50 ms of work for the disk are due."""
         self._cell = str(cell)
         self._boot_id = boot_id
         self._limits = limits or OutboxLimits()
         self._folder = folder
-        self._lock = threading.RLock()
         self._stride = 1
         self._num_offered = 0
         self._num_dropped = 0
@@ -70,42 +70,31 @@ class SqliteOutbox:
         self._ballast = Ballast(folder / "ballast", self._limits.ballast_bytes)
         try:
             self._blobs = BlobFolder(folder / "images")
-            self._db = sqlite3.connect(
-                folder / "outbox.sqlite3",
-                timeout=BUSY_TIMEOUT_S,
-                isolation_level=None,
-                check_same_thread=False,
+            self._file = OutboxFile(
+                folder / "outbox.sqlite3", max_bytes=self._limits.database_bytes
             )
+            self._lock = self._file.lock
             try:
-                self._prepare()
+                self._file.prepare()
             except sqlite3.OperationalError:
                 if not self._ballast.release():
                     raise
-                self._prepare()
+                self._file.prepare()
+            self._count_what_waits()
             self._ballast.restore()
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"outbox {folder} cannot be used: {error}") from error
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute(f"PRAGMA journal_size_limit = {4 * 2**20}")
-        page_bytes = self._db.execute("PRAGMA page_size").fetchone()[0]
-        # On a full disk DELETE fails like INSERT, and the outbox could never drain itself.
-        # A file capped below the disk's size still lets rows go.
-        max_pages = max(self._limits.database_bytes // page_bytes, 32)
-        self._db.execute(f"PRAGMA max_page_count = {max_pages:d}")
-        self._db.executescript(SCHEMA)
-        counts = dict(self._db.execute("SELECT stream, count(*) FROM pending GROUP BY stream"))
+    def _count_what_waits(self) -> None:
+        counts = dict(self._file.execute("SELECT stream, count(*) FROM pending GROUP BY stream"))
         self._counts = {stream: int(counts.get(stream, 0)) for stream in Stream}
         self._image_bytes = self._sum_image_bytes()
-        wanted = {row[0] for row in self._db.execute("SELECT sha256 FROM pending")}
+        wanted = {row[0] for row in self._file.execute("SELECT sha256 FROM pending")}
         self._blobs.keep_only(wanted)
 
     def close(self) -> None:
         """Let go of the file; the rows stay."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
     # --- appending ---------------------------------------------------------------------------
 
@@ -136,6 +125,7 @@ class SqliteOutbox:
 
         self._with_reserve(change)
         self.on_append()
+        self._file.tidy(self.before_tidying)
 
     def _append_record(self, body: RecordBody, created_at: datetime) -> int:
         with self._transaction():
@@ -182,7 +172,7 @@ class SqliteOutbox:
     def contains_result(self, result_id: UUID) -> bool:
         """Whether an inspection of that result was stored here lately, sent or not."""
         with self._lock:
-            found = self._db.execute(
+            found = self._file.execute(
                 "SELECT 1 FROM recent_results WHERE result_id = ?", (str(result_id),)
             )
             return found.fetchone() is not None
@@ -206,7 +196,7 @@ class SqliteOutbox:
         )
 
     def _next_seq(self, stream: Stream) -> int:
-        row = self._db.execute(
+        row = self._file.execute(
             "INSERT INTO sequences VALUES (?, ?, 1) ON CONFLICT DO UPDATE "
             "SET last_seq = last_seq + 1 RETURNING last_seq",
             (stream, str(self._boot_id)),
@@ -216,7 +206,7 @@ class SqliteOutbox:
     def _insert(
         self, stream: Stream, seq: int, body: bytes, sha256: str | None = None, num_bytes: int = 0
     ) -> None:
-        self._db.execute(
+        self._file.execute(
             "INSERT INTO pending (stream, boot_id, seq, body, sha256, num_bytes) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             (stream, str(self._boot_id), seq, body, sha256, num_bytes),
@@ -225,10 +215,10 @@ class SqliteOutbox:
         self._image_bytes += num_bytes
 
     def _remember(self, result_id: UUID) -> None:
-        row_id = self._db.execute(
+        row_id = self._file.execute(
             "INSERT OR IGNORE INTO recent_results (result_id) VALUES (?)", (str(result_id),)
         ).lastrowid
-        self._db.execute(
+        self._file.execute(
             "DELETE FROM recent_results WHERE row_id <= ?",
             ((row_id or 0) - MAX_REMEMBERED_RESULTS,),
         )
@@ -269,7 +259,7 @@ class SqliteOutbox:
             limit: at most so many.
         """
         with self._lock:
-            rows = self._db.execute(
+            rows = self._file.execute(
                 "SELECT row_id, boot_id, seq, body, sha256, num_bytes FROM pending "
                 "WHERE stream = ? AND row_id > ? AND row_id <= ? ORDER BY row_id LIMIT ?",
                 (stream, after, 2**62 if until is None else until, limit),
@@ -287,7 +277,7 @@ class SqliteOutbox:
     def newest_row_id(self) -> int:
         """The largest ``row_id`` given so far."""
         with self._lock:
-            row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")
+            row = self._file.execute("SELECT seq FROM sqlite_sequence WHERE name = 'pending'")
             return int((row.fetchone() or (0,))[0])
 
     def settle(self, *acks: IngestAck) -> int:
@@ -302,27 +292,14 @@ class SqliteOutbox:
         num_settled = self._with_reserve(lambda: self._settle(acks))
         if not self._ballast.is_there:
             self._lay_by()
+        self._file.tidy(self.before_tidying)
         return num_settled
 
     def _settle(self, acks: tuple[IngestAck, ...]) -> int:
-        with self._without_sync(), self._transaction():
+        with self._file.without_sync(), self._transaction():
             for ack in acks:
                 self._quarantine(ack.stream, ack.boot_id, ack.refused)
             return self._delete((ack.stream, ack.boot_id, seq) for ack in acks for seq in ack.seqs)
-
-    @contextlib.contextmanager
-    def _without_sync(self) -> Iterator[None]:
-        """For letting go: what a power cut brings back is sent once more, and the cloud knows it.
-
-        A sync for each acknowledgement of a draining backlog would keep the disk from the journal,
-        and a verdict waits for that.
-        """
-        with self._lock:
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            try:
-                yield
-            finally:
-                self._db.execute("PRAGMA synchronous = FULL")
 
     def _lay_by(self) -> None:
         with self._lock:
@@ -335,13 +312,13 @@ class SqliteOutbox:
         if not refused:
             return
         with self._transaction():
-            self._db.executemany(
+            self._file.executemany(
                 "INSERT INTO quarantine (stream, boot_id, seq, body, cause) "
                 "SELECT stream, boot_id, seq, body, ? FROM pending "
                 "WHERE stream = ? AND boot_id = ? AND seq = ?",
                 [(refusal.cause, stream, str(boot_id), refusal.seq) for refusal in refused],
             )
-            self._db.execute(
+            self._file.execute(
                 "DELETE FROM quarantine WHERE row_id <= (SELECT max(row_id) FROM quarantine) - ?",
                 (MAX_QUARANTINED,),
             )
@@ -350,11 +327,11 @@ class SqliteOutbox:
     def _delete(self, keys: Iterable[RowKey]) -> int:
         num_deleted = 0
         with self._transaction():
-            for stream, boot_id, seq in keys:
-                gone = self._db.execute(
-                    "DELETE FROM pending WHERE stream = ? AND boot_id = ? AND seq = ? "
+            for stream, boot_id, first, last in runs_of(keys):
+                gone = self._file.execute(
+                    "DELETE FROM pending WHERE stream = ? AND boot_id = ? AND seq BETWEEN ? AND ? "
                     "RETURNING sha256, num_bytes",
-                    (stream, str(boot_id), seq),
+                    (stream, str(boot_id), first, last),
                 ).fetchall()
                 for sha256, num_bytes in gone:
                     num_deleted += 1
@@ -368,7 +345,7 @@ class SqliteOutbox:
         self._blobs.remove(sha256 for sha256 in freed if not self._is_wanted(sha256))
 
     def _is_wanted(self, sha256: str) -> bool:
-        found = self._db.execute("SELECT 1 FROM pending WHERE sha256 = ? LIMIT 1", (sha256,))
+        found = self._file.execute("SELECT 1 FROM pending WHERE sha256 = ? LIMIT 1", (sha256,))
         return found.fetchone() is not None
 
     # --- counting ----------------------------------------------------------------------------
@@ -384,7 +361,7 @@ class SqliteOutbox:
     def counts(self) -> OutboxCounts:
         """Everything that a gauge or a report wants to know."""
         with self._lock:
-            (quarantined,) = self._db.execute("SELECT count(*) FROM quarantine").fetchone()
+            (quarantined,) = self._file.execute("SELECT count(*) FROM quarantine").fetchone()
             return OutboxCounts(
                 records=self._counts[Stream.RECORDS],
                 images=self._counts[Stream.IMAGES],
@@ -395,27 +372,20 @@ class SqliteOutbox:
             )
 
     def _sum_image_bytes(self) -> int:
-        total = self._db.execute("SELECT coalesce(sum(num_bytes), 0) FROM pending").fetchone()
+        total = self._file.execute("SELECT coalesce(sum(num_bytes), 0) FROM pending").fetchone()
         return int(total[0])
 
-    @contextlib.contextmanager
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._lock:
-            if self._db.in_transaction:  # part of a larger one
+            if self._file.in_transaction:  # part of a larger one
                 yield
                 return
             counts, image_bytes = dict(self._counts), self._image_bytes
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield
-                self._db.execute("COMMIT")
-                self._remove_freed()
-            except sqlite3.Error as error:
-                self._counts, self._image_bytes, self._freed = counts, image_bytes, set()
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise StorageError(f"outbox: {error}") from error
+                with self._file.transaction():
+                    yield
             except BaseException:
                 self._counts, self._image_bytes, self._freed = counts, image_bytes, set()
-                self._db.execute("ROLLBACK")
                 raise
+            self._remove_freed()

@@ -1,5 +1,6 @@
 """What the outbox is made of: its tables, its rows and its limits."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -83,3 +84,20 @@ class OutboxCounts:
     images_dropped: int
     quarantined: int
     has_ballast: bool = True
+
+
+def runs_of(keys: Iterable[RowKey]) -> Iterator[tuple[Stream, UUID, int, int]]:
+    """Keys as stretches without a gap: stream, boot, first and last number.
+
+    A backlog leaves in the order that it came in: one statement for a hundred rows.
+    """
+    run: tuple[Stream, UUID, int, int] | None = None
+    for stream, boot_id, seq in sorted(set(keys), key=lambda key: (key[0], key[1].int, key[2])):
+        if run is not None and run[:2] == (stream, boot_id) and run[3] + 1 == seq:
+            run = (stream, boot_id, run[2], seq)
+        else:
+            if run is not None:
+                yield run
+            run = (stream, boot_id, seq, seq)
+    if run is not None:
+        yield run

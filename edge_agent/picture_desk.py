@@ -35,6 +35,8 @@ PATIENCE_NS = 60 * NS_PER_S
 """Whoever waits over HTTP gives up earlier; this only bounds the work."""
 NICENESS = 5
 POLL_S = 0.005
+LOOK_S = 0.01
+"""What a picture takes of the cores: it is not begun so shortly before the line's next part."""
 LINGER_S = 0.005
 """A picture is recorded while the model looks at the next one, or after this time without one."""
 STOP_TIMEOUT_S = 5.0
@@ -155,7 +157,7 @@ class PictureDesk:
         )
         while not self._recorder.is_calm and not self._stopping.wait(POLL_S):
             pass
-        self._right_of_way.give_way()
+        self._right_of_way.give_way(LOOK_S)
         self._busy_since_ns[number] = self._clock.monotonic_ns()
         try:
             report, model = self._look(frame, task)

@@ -33,9 +33,14 @@ def be_modest(niceness: int = NICENESS) -> None:
 def be_a_modest_process() -> None:
     """Let this process and its threads to come compute after the others, but surely some day.
 
+    And on half of the cores: whoever wakes up for a part finds one that need not be vacated first.
+
     Not SCHED_IDLE: beside a program that wants every core, a check would run into its time limit.
     """
     be_modest()
     # Off a real-time policy that a service unit may have set: there niceness counts for nothing.
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with suppress(OSError, AttributeError):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[len(cores) // 2 :])

@@ -27,6 +27,10 @@ class ReleaseSource(Protocol):
         """Check that the release stands for its bundle, without downloading it; same errors."""
         ...
 
+    def cancel(self) -> None:
+        """Break off whatever is being fetched, now and from now on: the agent stops."""
+        ...
+
 
 class Workshop(Protocol):
     """Where models are compiled."""
@@ -45,6 +49,10 @@ class Workshop(Protocol):
         Raises:
             EdgeAgentError: it does not load.
         """
+        ...
+
+    def cancel(self) -> None:
+        """End a check that is going on: the agent stops."""
         ...
 
 
@@ -66,8 +74,8 @@ class UpdaterHooks:
         note: something for the record: a code and a text.
         keep_picture: a picture on which two models disagree.
         give_way: waits while a part is judged; called before each look of a second model.
-        after_verdict: waits until a verdict has just gone out; called before a model is loaded or
-            let go, for which OpenVINO keeps the interpreter some 20 ms.
+        after_verdict: waits until a verdict has just gone out; called before a model is let go, for
+            which OpenVINO keeps the interpreter some 10 ms, and before files are synced.
     """
 
     on_change: Callable[[], None] = lambda: None

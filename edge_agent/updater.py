@@ -31,8 +31,8 @@ from edge_agent.model_store import ModelStore, StoredModel
 from edge_agent.ports import Clock, CycleOutcome, LoadedModel, ModelHost
 from edge_agent.priority import be_modest
 from edge_agent.second_look import Opinion, SecondLook, second_look
-from edge_agent.token_bucket import NS_PER_S
 from edge_agent.update_ports import ReleaseSource, UpdaterHooks, UpdateStatus, Workshop
+from edge_agent.update_progress import UpdateProgress
 from edge_agent.update_rules import (
     CanaryWindow,
     Move,
@@ -50,8 +50,6 @@ logger = logging.getLogger(__name__)
 NICENESS = 10
 POLL_S = 0.5
 STOP_TIMEOUT_S = 15.0
-FIRST_RETRY_S = 1.0
-RETRY_CAP_S = 60.0
 RETRY_REFUSED_S = 300.0
 """After the repository's answer was refused, or the disk: somebody has to mend that first."""
 
@@ -109,10 +107,8 @@ class Updater:
         self._wanted = store.state.desired
         self._is_new = self._wanted is not None
         self._is_stopping = False
-        self._retry_ns: int | None = None
-        self._num_retries = 0
         self._parts = LiveParts(self._changed)
-        self._status = UpdateStatus(desired=self._wanted)
+        self._progress = UpdateProgress(self._wanted, hooks=self._hooks, clock=clock)
         self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
 
     def start(self) -> None:
@@ -124,13 +120,15 @@ class Updater:
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
+        self._source.cancel()
+        self._workshop.cancel()
         if self._thread.ident is not None:
             self._thread.join(STOP_TIMEOUT_S)
 
     @property
     def status(self) -> UpdateStatus:
         """How far it has come; any thread."""
-        return self._status
+        return self._progress.status
 
     def desire(self, desired: DesiredModel) -> None:
         """The cloud's wish; any thread, never blocks."""
@@ -157,17 +155,17 @@ class Updater:
             except Exception as error:
                 # The thread's boundary: the running model goes on, a person is told.
                 logger.exception("update failed")
-                self._fail(desired, f"{type(error).__name__}: {error}", retry_s=RETRY_REFUSED_S)
+                self._progress.fail(
+                    desired, f"{type(error).__name__}: {error}", retry_s=RETRY_REFUSED_S
+                )
 
     def _next(self) -> DesiredModel | None:
         """Wait for a wish, or for the time to try the last one again; None: stop."""
         with self._changed:
             while not self._is_stopping:
-                is_due = self._retry_ns is not None and self._now_ns() >= self._retry_ns
-                if self._wanted is not None and (self._is_new or is_due):
-                    if self._is_new:
-                        self._num_retries = 0
-                    self._is_new, self._retry_ns = False, None
+                if self._wanted is not None and (self._is_new or self._progress.is_retry_due):
+                    self._progress.begin(is_new=self._is_new)
+                    self._is_new = False
                     return self._wanted
                 self._parts.forget_pictures()
                 self._changed.wait(POLL_S)
@@ -180,10 +178,10 @@ class Updater:
             desired, _ref(self._active), self._store.quarantine_cause(desired.model.bundle_id)
         )
         if decision.move in {Move.KEEP, Move.HOLD}:
-            self._show(desired, ModelPhase.ACTIVE)
+            self._progress.show(desired, ModelPhase.ACTIVE)
             return
         if decision.move is Move.REFUSE:
-            self._fail(desired, decision.cause)
+            self._progress.fail(desired, decision.cause)
             return
         try:
             if decision.move is Move.RELABEL:
@@ -191,30 +189,29 @@ class Updater:
             else:
                 self._install(desired)
         except ReleaseUnavailableError as error:
-            self._wait_for_server(desired, str(error))
+            self._progress.wait_for_server(desired, str(error))
         except _RejectedModelError as error:
             self._store.quarantine(desired.model, str(error))
-            self._fail(desired, str(error))
+            self._progress.fail(desired, str(error))
         except (UpdateError, StorageError) as error:
-            self._fail(desired, str(error), retry_s=RETRY_REFUSED_S)
+            self._progress.fail(desired, str(error), retry_s=RETRY_REFUSED_S)
 
     def _relabel(self, desired: DesiredModel) -> None:
         """The bundle that runs got a release number: nothing else changes."""
         active = self._active
         if active is None:
             return
-        self._show(desired, ModelPhase.VERIFYING)
+        self._progress.show(desired, ModelPhase.VERIFYING)
         self._source.confirm(desired.model)
         named = LoadedModel(desired.model, active.manifest, active.detector, active.bundle_dir)
         self._swap(named)
         self._store.promote(desired.model)
-        self._succeed(desired)
+        self._progress.succeed(desired)
 
     def _install(self, desired: DesiredModel) -> None:
         was_good = any(good.bundle_id == desired.model.bundle_id for good in self._store.state.good)
         bundle_dir = self._obtain(desired)
         self._check(desired, bundle_dir)
-        self._hooks.after_verdict()
         try:
             model = self._workshop.load(StoredModel(desired.model, bundle_dir))
         except EdgeAgentError as error:
@@ -234,32 +231,37 @@ class Updater:
         model.detector.close()
 
     def _obtain(self, desired: DesiredModel) -> Path:
-        self._show(desired, ModelPhase.DOWNLOADING)
+        self._progress.show(desired, ModelPhase.DOWNLOADING)
         stored = self._store.find(desired.model.bundle_id)
         if stored is not None:
             self._source.confirm(desired.model)
             return stored
         unpacked = self._source.fetch(desired.model, into=self._store.incoming)
-        self._show(desired, ModelPhase.VERIFYING)
+        self._progress.show(desired, ModelPhase.VERIFYING)
         try:
             bundle_id = read_manifest(unpacked).bundle_id
         except ContractError as error:
             raise _RejectedModelError(str(error)) from error
         if bundle_id != desired.model.bundle_id:
             raise _RejectedModelError(f"archive holds bundle {bundle_id}")
+        self._hooks.after_verdict()
         return self._store.install(unpacked)
 
     def _check(self, desired: DesiredModel, bundle_dir: Path) -> None:
         try:
-            self._workshop.check(bundle_dir, on_phase=lambda phase: self._show(desired, phase))
+            self._workshop.check(
+                bundle_dir, on_phase=lambda phase: self._progress.show(desired, phase)
+            )
         except UpdateError as error:
+            if self._is_stopping:
+                raise _SupersededError from error
             raise _RejectedModelError(str(error)) from error
 
     # --- shadow ------------------------------------------------------------------------------
 
     def _watch_shadow(self, desired: DesiredModel, model: LoadedModel) -> None:
         """Let the new model look at live parts; raises if it may not take over."""
-        self._show(desired, ModelPhase.SHADOW)
+        self._progress.show(desired, ModelPhase.SHADOW)
         window = ShadowWindow(desired.shadow_parts, self._limits)
         active = self._active
         while active is not None and not window.is_over:
@@ -272,7 +274,7 @@ class Updater:
                 window.comparison.add(_pair(look, old=look.first, new=look.second))
         if cause := window.fault():
             raise _RejectedModelError(f"shadow: {cause}")
-        self._note(desired, f"shadow {window.comparison}")
+        self._progress.note(desired, f"shadow {window.comparison}")
 
     def _second_look(
         self, cycle: CycleOutcome, judge: LoadedModel, other: LoadedModel
@@ -289,13 +291,14 @@ class Updater:
     def _take_over(self, desired: DesiredModel, model: LoadedModel, *, num_parts: int) -> None:
         _, parts = self._parts.after(0)
         before = [part for part in parts if part.model == _ref(self._active)]
+        self._hooks.after_verdict()
         self._store.open_trial(desired.model)
         try:
             old = self._swap(model)
         except SwapError:
             self._store.close_trial()
             raise
-        self._show(desired, ModelPhase.CANARY)
+        self._progress.show(desired, ModelPhase.CANARY)
         window = CanaryWindow(num_parts, before, old is not None, self._limits)
         try:
             cause = self._watch_canary(desired, window, model, old)
@@ -306,8 +309,8 @@ class Updater:
             self._roll_back(desired, old, cause)
             return
         self._store.promote(desired.model)
-        self._note(desired, f"canary {window.comparison}")
-        self._succeed(desired)
+        self._progress.note(desired, f"canary {window.comparison}")
+        self._progress.succeed(desired)
         if old is not None:
             self._close(old)
 
@@ -342,7 +345,7 @@ class Updater:
             self._swap(old)
         self._store.quarantine(desired.model, cause)
         self._hooks.note("model_rolled_back", cause)
-        self._show(desired, ModelPhase.ROLLED_BACK, cause)
+        self._progress.show(desired, ModelPhase.ROLLED_BACK, cause)
 
     def _leave_canary(
         self, desired: DesiredModel, model: LoadedModel, old: LoadedModel | None
@@ -352,7 +355,7 @@ class Updater:
         if old is not None and not self._is_stopping:
             self._swap(old)
             self._hooks.note("model_rolled_back", f"{model.ref.name}: something else is wanted")
-            self._show(desired, ModelPhase.ACTIVE)
+            self._progress.show(desired, ModelPhase.ACTIVE)
 
     def _swap(self, model: LoadedModel) -> LoadedModel | None:
         before = self._active
@@ -360,7 +363,7 @@ class Updater:
         self._active = model
         return before
 
-    # --- waiting and telling -----------------------------------------------------------------
+    # --- waiting -----------------------------------------------------------------------------
 
     def _next_picture(self, desired: DesiredModel) -> CycleOutcome | None:
         """The oldest picture that waits for a second look; None after a while without one.
@@ -376,38 +379,6 @@ class Updater:
             if self._is_stopping or is_paused or (wanted and wanted.model != desired.model):
                 raise _SupersededError
             return self._parts.take_picture()
-
-    def _show(self, desired: DesiredModel, phase: ModelPhase, error: str = "") -> None:
-        status = UpdateStatus(phase, desired, error[:500])
-        if status == self._status:
-            return
-        self._status = status
-        logger.info("update", extra={"phase": str(phase), "release": desired.model.release})
-        self._hooks.on_change()
-
-    def _note(self, desired: DesiredModel, text: str) -> None:
-        self._hooks.note("model_compared", f"release {desired.model.release}: {text}")
-
-    def _succeed(self, desired: DesiredModel) -> None:
-        self._num_retries = 0
-        self._hooks.note("model_active", f"release {desired.model.release}")
-        self._show(desired, ModelPhase.ACTIVE)
-
-    def _fail(self, desired: DesiredModel, cause: str, *, retry_s: float | None = None) -> None:
-        if cause != self._status.error:
-            self._hooks.note("model_refused", f"release {desired.model.release}: {cause}")
-        self._show(desired, ModelPhase.FAILED, cause)
-        if retry_s is not None:
-            self._retry_after(retry_s)
-
-    def _wait_for_server(self, desired: DesiredModel, cause: str) -> None:
-        # Not a failure: the rollout waits for this cell while the network is away.
-        self._show(desired, ModelPhase.DOWNLOADING, cause)
-        self._retry_after(min(FIRST_RETRY_S * 2**self._num_retries, RETRY_CAP_S))
-        self._num_retries = min(self._num_retries + 1, 10)
-
-    def _retry_after(self, seconds: float) -> None:
-        self._retry_ns = self._now_ns() + int(seconds * NS_PER_S)
 
     def _now_ns(self) -> int:
         return self._clock.monotonic_ns()

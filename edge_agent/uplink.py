@@ -1,17 +1,36 @@
 """Which rows of the outbox go to the cloud next, and which once more. No I/O but the outbox."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.outbox_rows import OutboxRow, RowKey
 from edge_agent.token_bucket import NS_PER_S
-from models.contract.messages import Stream
+from models.contract.messages import IngestAck, Stream
 
 MAX_PASSED = 12
 """Times that a row is sent in vain while others are answered, before it is set aside."""
 MAX_PATIENCE = 4
 """The wait for an acknowledgement doubles up to this many times the first one."""
+
+
+def pieces_of(acks: Iterable[IngestAck], size: int) -> Iterator[list[IngestAck]]:
+    """The same answers in pieces of at most ``size`` rows, refused ones counted with them."""
+    piece: list[IngestAck] = []
+    room = size
+    for ack in acks:
+        seqs, refused = ack.seqs, ack.refused
+        while seqs or refused:
+            part = ack.model_copy(update={"seqs": seqs[:room], "refused": ()})
+            seqs, left = seqs[room:], room - len(part.seqs)
+            part = part.model_copy(update={"refused": refused[:left]})
+            refused, room = refused[left:], left - len(part.refused)
+            piece.append(part)
+            if room == 0:
+                yield piece
+                piece, room = [], size
+    if piece:
+        yield piece
 
 
 class RowSource(Protocol):

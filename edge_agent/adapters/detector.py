@@ -1,6 +1,6 @@
 """Bundles as models that the inspection can run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +65,20 @@ class BundleDetector:
             self.runtime.close()
 
 
-def load_model(bundle_dir: Path, ref: ModelRef | None = None, *, loading: Loading) -> LoadedModel:
+def load_model(
+    bundle_dir: Path,
+    ref: ModelRef | None = None,
+    *,
+    loading: Loading,
+    before_compiling: Callable[[], None] = lambda: None,
+) -> LoadedModel:
     """Check a bundle and compile it.
 
     Args:
         bundle_dir: folder with a manifest.
         ref: which release this is; None: installed by hand, release 0.
         loading: threads, cache, precision.
+        before_compiling: called when the files are checked and all cores will be busy.
 
     Raises:
         ModelFault: the bundle is damaged, or not the one that ``ref`` names.
@@ -85,6 +92,7 @@ def load_model(bundle_dir: Path, ref: ModelRef | None = None, *, loading: Loadin
             cache_dir=loading.cache_dir,
             precision=loading.precision,
             num_requests=loading.num_requests,
+            before_compiling=before_compiling,
         )
     except ContractError as error:
         raise ModelFault(str(error)) from error

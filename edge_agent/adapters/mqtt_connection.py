@@ -149,6 +149,7 @@ class MqttConnection:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._newest: mqtt.MQTTMessageInfo | None = None
+        self._num_published = self._num_answered = 0
         self._client = self._build()
 
     def start(self) -> None:
@@ -172,6 +173,11 @@ class MqttConnection:
         """Whether the broker accepts messages now."""
         return bool(self._client.is_connected()) and not self._has_died()
 
+    @property
+    def num_unanswered(self) -> int:
+        """Messages that were published and that the broker has not answered for."""
+        return max(self._num_published - self._num_answered, 0)
+
     def ensure_alive(self) -> bool:
         """Build a new client if the network thread has died; true when it had to."""
         # is_connected() of a client whose thread died stays true for ever.
@@ -180,6 +186,7 @@ class MqttConnection:
         logger.error("mqtt network thread died, building a new client")
         self._thread = None
         self._newest = None
+        self._num_published = self._num_answered = 0
         self._client = self._build()
         self._client.loop_start()
         return True
@@ -217,6 +224,7 @@ class MqttConnection:
         if info.rc != mqtt.MQTT_ERR_SUCCESS:
             return None
         self._newest = info
+        self._num_published += 1
         if self._is_prompt:
             self._client.write_now()
         return info.mid
@@ -298,6 +306,7 @@ class MqttConnection:
         reason: ReasonCode,
         _properties: Properties,
     ) -> None:
+        self._num_answered += 1
         self._listener(Published(mid, str(reason) if reason.is_failure else None))
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.adapters.mqtt_connection import (
+    MAX_INFLIGHT,
     BrokerAccess,
     Connected,
     ConnectionEvent,
@@ -33,7 +34,7 @@ from edge_agent.errors import StorageError
 from edge_agent.outbox_rows import OutboxRow
 from edge_agent.ports import CloudInbox
 from edge_agent.token_bucket import NS_PER_S, TokenBucket
-from edge_agent.uplink import MAX_PASSED, RowFeed, RowSource, SendWindow
+from edge_agent.uplink import MAX_PASSED, RowFeed, RowSource, SendWindow, pieces_of
 from models.contract.messages import (
     MAX_IMAGE_BYTES,
     MAX_MESSAGE_BYTES,
@@ -55,6 +56,11 @@ IDLE_S = 0.5
 STOP_TIMEOUT_S = 10.0
 MAX_EVENTS = 1_000
 """Taken in before the next rows are sent."""
+MAX_UNANSWERED = 5 * MAX_INFLIGHT
+"""Records that the broker has not answered for: what the network thread, which gives way to nobody,
+may still have before it when a part comes."""
+MAX_SETTLED = 64
+"""Rows that leave the outbox at once: some 2 ms of work."""
 DOWNLINK = (
     Channel.INGEST_ACK,
     Channel.DESIRED_MODEL,
@@ -215,10 +221,10 @@ class MqttUplink:
                 self._is_woken.clear()
                 self._handle(event, acks)
                 event = self._events.get_nowait()
-        if acks:
+        for piece in pieces_of(acks, MAX_SETTLED):
             self._give_way()
-            self._outbox.settle(*acks)
-            for ack in acks:
+            self._outbox.settle(*piece)
+            for ack in piece:
                 seqs = (*ack.seqs, *(refusal.seq for refusal in ack.refused))
                 self._windows[ack.stream].settle((ack.stream, ack.boot_id, seq) for seq in seqs)
 
@@ -269,10 +275,12 @@ class MqttUplink:
         self._set_poisoned_aside(window)
         for row in window.overdue():
             self._send(row)
-        for row in self._feeds[Stream.RECORDS].take(window.room):
+        room = min(window.room, MAX_UNANSWERED - self._connection.num_unanswered)
+        rows = self._feeds[Stream.RECORDS].take(room)
+        for row in rows:
             if row.key not in window:
                 self._send(row)
-        return window.room > 0
+        return len(rows) < room
 
     def _send_images(self) -> None:
         window = self._windows[Stream.IMAGES]

@@ -92,6 +92,10 @@ class TufClient:
         """
         self._look_up(ref)
 
+    def cancel(self) -> None:
+        """Break off whatever is being fetched; any thread."""
+        self._fetcher.cancel()
+
     def _look_up(self, ref: ModelRef) -> tuple[Updater, TargetFile]:
         path = target_path(ref.name, ref.release)
         try:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from edge_agent.acceptance import COMPILED, PASSED
@@ -15,6 +16,7 @@ from edge_agent.ports import LoadedModel
 from models.contract.messages import ModelPhase
 
 CHECK_TIMEOUT_S = 180.0
+Beside = Callable[["subprocess.Popen[str]"], AbstractContextManager[None]]
 
 
 class ModelWorkshop:
@@ -23,11 +25,23 @@ class ModelWorkshop:
     Args:
         loading: threads, cache, precision.
         timeout_s: for compiling and the golden pictures together.
+        beside: holds a process back while parts are judged, for as long as the context lasts.
+        wait_for_pause: called right before the work in this process that takes the longest.
     """
 
-    def __init__(self, loading: Loading, *, timeout_s: float = CHECK_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        loading: Loading,
+        *,
+        timeout_s: float = CHECK_TIMEOUT_S,
+        beside: Beside = lambda _process: nullcontext(),
+        wait_for_pause: Callable[[], None] = lambda: None,
+    ) -> None:
         self._loading = loading
         self._timeout_s = timeout_s
+        self._beside = beside
+        self._wait_for_pause = wait_for_pause
+        self._process: subprocess.Popen[str] | None = None
 
     def check(self, bundle_dir: Path, *, on_phase: Callable[[ModelPhase], None]) -> None:
         """Compile and run the golden pictures where a crash does no harm.
@@ -38,18 +52,25 @@ class ModelWorkshop:
         on_phase(ModelPhase.COMPILING)
         last: dict[str, str] = {}
         process = subprocess.Popen(  # noqa: S603 - our own module, a path of our own
-            self._command(bundle_dir), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            self._command(bundle_dir),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # If we die while it stands still the kernel ends it: a group without a parent.
+            process_group=0,
         )
+        self._process = process
         timer = threading.Timer(self._timeout_s, process.kill)
         timer.start()
         try:
-            with process:
+            with process, self._beside(process):
                 for line in process.stdout or ():
                     last = _read(line) or last
                     if last.get("event") == COMPILED:
                         on_phase(ModelPhase.CHECKING)
         finally:
             timer.cancel()
+            self._process = None
         if last.get("event") != PASSED:
             raise UpdateError(last.get("cause") or _death(process.returncode))
 
@@ -59,7 +80,17 @@ class ModelWorkshop:
         Raises:
             ModelFault: it does not load.
         """
-        return load_model(stored.bundle_dir, stored.ref, loading=self._loading)
+        return load_model(
+            stored.bundle_dir,
+            stored.ref,
+            loading=self._loading,
+            before_compiling=self._wait_for_pause,
+        )
+
+    def cancel(self) -> None:
+        """End a check that is going on, from another thread; it then counts as failed."""
+        if (process := self._process) is not None:
+            process.kill()
 
     def _command(self, bundle_dir: Path) -> list[str]:
         loading = self._loading

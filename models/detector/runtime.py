@@ -1,6 +1,7 @@
 """The one way to run a bundle: on the edge, in evaluation and behind HTTP."""
 
 import queue
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +71,7 @@ class DetectorRuntime:
         precision: str = "f32",
         num_requests: int = 1,
         verify: bool = True,
+        before_compiling: Callable[[], None] = lambda: None,
     ) -> Self:
         """Check a bundle and compile it for this machine's CPU.
 
@@ -82,6 +84,7 @@ class DetectorRuntime:
                 where it can, and answers differently from machine to machine.
             num_requests: pictures that may be looked at at once.
             verify: compare every file with the manifest first.
+            before_compiling: called once all files are checked: now comes what takes the cores.
 
         Raises:
             BundleError: a file is missing, changed or cannot be compiled.
@@ -98,6 +101,7 @@ class DetectorRuntime:
         options = cpu_options(num_threads, precision, num_requests=num_requests)
         if cache_dir is not None:
             options[ov_properties.cache_dir()] = str(cache_dir)
+        before_compiling()
         try:
             compiled = ov.Core().compile_model(str(bundle_dir / MODEL_NAME), "CPU", options)
         except RuntimeError as error:

@@ -86,7 +86,7 @@ def test_brokers_and_ingest_killed_under_load_lose_and_double_nothing(chaos: Sta
 def fill(folder: Path, *, records: int, pictures: int) -> None:
     """An outbox as a cell has it after hours without the cloud."""
     outbox = SqliteOutbox(folder, cell=CELL, boot_id=uuid4())
-    outbox._db.execute("PRAGMA synchronous = OFF")  # nobody cuts the power here
+    outbox._file.execute("PRAGMA synchronous = OFF")  # nobody cuts the power here
     for number in range(records):
         outbox.append_record(StationEvent(code="old", text=str(number)), created_at=NOON)
     for number in range(pictures):

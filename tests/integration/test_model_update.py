@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import openvino as ov
 import paho.mqtt.client as mqtt
+import psutil
 import pytest
 from openvino import opset13 as ops
 from paho.mqtt.enums import CallbackAPIVersion
@@ -28,6 +29,7 @@ from cloud.tuf_repository import TufRepository
 from edge_agent.adapters.detector import Loading
 from edge_agent.adapters.workshop import ModelWorkshop
 from edge_agent.errors import UpdateError
+from edge_agent.right_of_way import RightOfWay
 from models.contract.bundle import (
     BundleManifest,
     Category,
@@ -128,6 +130,35 @@ def test_good_bundle_passes_every_phase_and_fills_the_cache(tmp_path: Path) -> N
     workshop.check(bundle, on_phase=phases.append)
     assert phases == [ModelPhase.COMPILING, ModelPhase.CHECKING]
     assert any((tmp_path / "cache").iterdir())
+
+
+def test_check_beside_a_line_without_pauses_stands_still_for_its_parts(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "good", "scratch")
+    way, stopping = RightOfWay(), threading.Event()
+    states: list[str] = []
+
+    def judge_parts() -> None:
+        while not stopping.wait(0.01):
+            way.take()
+            states.extend(_states_of_children())
+            way.release()
+
+    line = threading.Thread(target=judge_parts)
+    line.start()
+    try:
+        ModelWorkshop(Loading(), beside=way.beside).check(bundle, on_phase=lambda _phase: None)
+    finally:
+        stopping.set()
+        line.join()
+    assert states.count("T") > len(states) / 2, "stopped, as soon as the signal got there"
+
+
+def _states_of_children() -> list[str]:
+    time.sleep(0.002)
+    with suppress(psutil.Error, OSError):
+        stats = [Path(f"/proc/{c.pid}/stat").read_text() for c in psutil.Process().children()]
+        return [stat.rsplit(")", 1)[1].split()[0] for stat in stats]
+    return []
 
 
 def test_bundle_that_answers_otherwise_than_recorded_is_refused(tmp_path: Path) -> None:

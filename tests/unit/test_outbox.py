@@ -3,6 +3,7 @@
 import hashlib
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,33 @@ def test_picture_file_stays_while_another_row_needs_it(outbox: SqliteOutbox) -> 
     acknowledge(outbox, second)
     with pytest.raises(StorageError, match="cannot be read"):
         outbox.picture(second)
+
+
+def test_gaps_and_other_boots_stay_when_a_stretch_of_rows_leaves(outbox: SqliteOutbox) -> None:
+    for _ in range(20):
+        outbox.append_record(BODY, created_at=NOON)
+    boot = outbox.read(Stream.RECORDS)[0].boot_id
+    gone = (2, 3, 4, 9, 11, 12, 20)
+    assert outbox.settle(IngestAck(stream=Stream.RECORDS, boot_id=uuid4(), seqs=gone)) == 0
+    assert outbox.settle(IngestAck(stream=Stream.IMAGES, boot_id=boot, seqs=gone)) == 0
+    # Not in order, and one of them twice.
+    told = IngestAck(stream=Stream.RECORDS, boot_id=boot, seqs=(*reversed(gone), 9))
+    assert outbox.settle(told) == len(gone)
+    left = [row.seq for row in outbox.read(Stream.RECORDS)]
+    assert left == [seq for seq in range(1, 21) if seq not in gone]
+    assert outbox.num_records() == len(left)
+
+
+def test_log_is_moved_into_the_file_in_pauses_of_the_line_alone(outbox: SqliteOutbox) -> None:
+    moved: list[int] = []
+    outbox.before_tidying = lambda: moved.append(outbox.num_records())
+    while len(moved) < 2:
+        outbox.append_records([(BODY, NOON)] * 32)
+        assert outbox.num_records() < 3_000
+    assert moved[0] > 300, "not with each commit"
+    with sqlite3.connect(f"file:{outbox._folder}/outbox.sqlite3?immutable=1", uri=True) as alone:
+        (count,) = alone.execute("SELECT count(*) FROM pending").fetchone()
+    assert count == outbox.num_records(), "all of it is in the file itself"
 
 
 def test_torn_picture_is_noticed(outbox: SqliteOutbox, tmp_path: Path) -> None:

@@ -140,9 +140,9 @@ def test_picture_waits_while_the_lines_part_is_judged(cell: Cell) -> None:
     asked = threading.Event()
     give_way = cell.way.give_way
 
-    def watched() -> None:
+    def watched(needed_s: float = 0.0) -> None:
         asked.set()
-        give_way()
+        give_way(needed_s)
 
     cell.way.give_way = watched  # type: ignore[method-assign]
     cell.way.take()

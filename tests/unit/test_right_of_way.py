@@ -1,7 +1,10 @@
 """Background work stands back while a part is judged, but never for ever."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 from edge_agent.right_of_way import MAX_PAUSE_S, RightOfWay
 
@@ -77,3 +80,46 @@ def test_who_waited_in_vain_works_on_for_a_while() -> None:
     for _ in range(100):
         way.give_way()
     assert time.monotonic() - begin < 20 * MAX_PAUSE_S, "not once for each piece of work"
+
+
+def beside_an_even_line(now_s: float) -> RightOfWay:
+    """A part came every 100 ms, the last one at 10.4 s; it is ``now_s``."""
+    times_s = [10.0, 10.1, 10.2, 10.3, 10.4]
+    way = RightOfWay(lambda: times_s.pop(0) if times_s else now_s)
+    for _ in range(5):
+        way.take()
+        way.release()
+    return way
+
+
+def test_work_that_would_run_into_the_next_part_waits_for_its_verdict() -> None:
+    way = beside_an_even_line(now_s=10.48)
+    before = time.monotonic()
+    way.give_way(0.005)
+    assert time.monotonic() - before < MAX_PAUSE_S * 0.5, "there is time for this"
+    way.give_way(0.05)
+    assert time.monotonic() - before >= MAX_PAUSE_S * 0.5
+
+
+def test_process_beside_the_line_stands_still_while_a_part_is_judged() -> None:
+    way = RightOfWay()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        with way.beside(process):
+            way.take()
+            assert state_of(process, "T") == "T", "stopped"
+            way.release()
+            assert state_of(process, "S") in {"S", "R"}, "goes on"
+            way.take()
+        assert state_of(process, "S") in {"S", "R"}, "not stopped for good"
+        process.kill()
+
+
+def state_of(process: "subprocess.Popen[bytes]", wanted: str) -> str:
+    """Its letter in /proc, once it is the wanted one or time is up."""
+    stat = Path(f"/proc/{process.pid}/stat")
+    end_s = time.monotonic() + WAIT_S
+    while (state := stat.read_text().rsplit(")", 1)[1].split()[0]) != wanted:
+        if time.monotonic() > end_s:
+            break
+        time.sleep(0.001)
+    return state

@@ -152,6 +152,9 @@ class FakeSource:
         if self.faults:
             raise self.faults.pop(0)
 
+    def cancel(self) -> None:
+        """Nothing takes long here."""
+
 
 class FakeWorkshop:
     """Compiles whatever the test says a release is."""
@@ -159,13 +162,20 @@ class FakeWorkshop:
     def __init__(self) -> None:
         self.detectors: dict[int, FakeDetector] = {}
         self.fault: str | None = None
+        self.is_slow = False
+        self._is_cancelled = threading.Event()
 
     def check(self, bundle_dir: Path, *, on_phase: Callable[[ModelPhase], None]) -> None:
         assert bundle_dir.is_dir()
         on_phase(ModelPhase.COMPILING)
+        if self.is_slow and self._is_cancelled.wait(WAIT_S):
+            raise UpdateError("the model ended its checking process by signal -9")
         if self.fault:
             raise UpdateError(self.fault)
         on_phase(ModelPhase.CHECKING)
+
+    def cancel(self) -> None:
+        self._is_cancelled.set()
 
     def load(self, stored: StoredModel) -> LoadedModel:
         detector = self.detectors[stored.ref.release]
@@ -520,3 +530,15 @@ def test_stop_during_the_canary_window_is_not_held_against_the_model(cell: Cell)
     assert cell.store.state.trial is None
     assert not cell.store.is_quarantined(desired.model.bundle_id)
     assert cell.store.state.good == ()
+
+
+def test_stop_ends_a_check_at_once_and_does_not_hold_it_against_the_model(cell: Cell) -> None:
+    cell.workshop.is_slow = True
+    desired = cell.publish(1, finds(0))
+    cell.desire(desired)
+    cell.wait_for(lambda: cell.is_at(ModelPhase.COMPILING))
+    began_s = time.monotonic()
+    cell.updater.stop()
+    assert time.monotonic() - began_s < WAIT_S / 2
+    assert not cell.store.is_quarantined(desired.model.bundle_id)
+    assert cell.store.state.desired == desired, "the next start goes on with it"

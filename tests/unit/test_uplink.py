@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from edge_agent.outbox_rows import OutboxRow
-from edge_agent.uplink import MAX_PASSED, RowFeed, SendWindow
-from models.contract.messages import Stream
+from edge_agent.uplink import MAX_PASSED, RowFeed, SendWindow, pieces_of
+from models.contract.messages import IngestAck, Refusal, Stream
 
 BOOT = UUID(int=1)
 NS_PER_S = 10**9
@@ -156,3 +156,19 @@ def test_row_is_no_poison_while_nothing_at_all_is_answered() -> None:
         for row in window.overdue():
             window.add(row)
     assert window.poisoned() == []
+
+
+def test_answers_for_many_rows_are_taken_in_small_pieces_and_none_is_lost() -> None:
+    refused = tuple(Refusal(seq=seq, cause="too old") for seq in range(300, 305))
+    acks = [
+        IngestAck(stream=Stream.RECORDS, boot_id=BOOT, seqs=tuple(range(1, 151)), refused=refused),
+        IngestAck(stream=Stream.IMAGES, boot_id=BOOT, seqs=(7,)),
+    ]
+    pieces = list(pieces_of(acks, 64))
+    sizes = [sum(len(a.seqs) + len(a.refused) for a in piece) for piece in pieces]
+    assert sizes == [64, 64, 28]
+    told = [a for piece in pieces for a in piece]
+    seqs = [seq for a in told for seq in a.seqs if a.stream is Stream.RECORDS]
+    assert seqs == list(range(1, 151))
+    assert [refusal for a in told for refusal in a.refused] == list(refused)
+    assert [a.seqs for a in told if a.stream is Stream.IMAGES] == [(7,)]
