@@ -96,7 +96,7 @@ def prepare(request: FitRequest, index: list[IndexRow], *, cores: int = 2) -> Ru
         boxes_per_class=boxes_per_class(train, setup.spec.categories),
         spec=setup.spec,
         settings=settings,
-        reasons=setup.reasons,
+        reasons=(*setup.reasons, why_rate(request, settings)),
     )
     return _as_it_began(request, state)
 
@@ -146,6 +146,20 @@ def chosen_settings(request: FitRequest, from_data: Mapping[str, Any]) -> FitSet
         return FitSettings.model_validate(chosen | dict(request.overrides))
     except ValidationError as error:
         raise InputError(f"--set {first_fault(error)}") from error
+
+
+def why_rate(request: FitRequest, settings: FitSettings) -> str:
+    """The learning rates for people, with the reason."""
+    text = f"learning rate {settings.learning_rate:g}"
+    if settings.backbone_rate_ratio != 1:
+        text += f", {settings.learning_rate * settings.backbone_rate_ratio:g} for the backbone"
+    if {"learning_rate", "backbone_rate_ratio"} & request.overrides.keys():
+        return f"{text}: as asked for"
+    if Path(request.init).is_dir():
+        return f"{text}: what the bundle knows must survive"
+    if request.init == NONE:
+        return f"{text}: nothing is pretrained"
+    return f"{text}: it is pretrained, and neck and heads begin with nothing"
 
 
 def parent_of(init: str) -> BundleManifest | None:

@@ -1,9 +1,12 @@
 """Options of sightline-train as people write them."""
 
+from pathlib import Path
+
 import pytest
 
 from models.training import cli_options as options
 from models.training.errors import InputError
+from models.training.preparation import FitRequest, chosen_settings, why_rate
 
 
 def test_levels_are_rising_strides() -> None:
@@ -27,3 +30,19 @@ def test_a_size_is_width_times_height() -> None:
     assert options.size("320x256") == (320, 256)
     with pytest.raises(InputError, match="width x height"):
         options.size("320")
+
+
+@pytest.mark.parametrize(
+    ("init", "overrides", "expected"),
+    [
+        ("imagenet", {}, "learning rate 0.002, 0.0004 for the backbone: it is pretrained"),
+        ("none", {}, "learning rate 0.001: nothing is pretrained"),
+        (".", {}, "learning rate 0.001, 0.0003 for the backbone: what the bundle knows"),
+        ("imagenet", {"learning_rate": "0.01"}, "learning rate 0.01, 0.002 for the backbone: as"),
+    ],
+)
+def test_the_rates_are_told_with_their_reason(
+    init: str, overrides: dict[str, str], expected: str
+) -> None:
+    request = FitRequest("snapshot", init, Path("run"), "part", 1, 60.0, overrides)
+    assert why_rate(request, chosen_settings(request, {})).startswith(expected)
