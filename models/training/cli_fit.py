@@ -18,9 +18,11 @@ from models.training.fit_settings import REPORT_NAME
 from models.training.operating_point import Costs
 from models.training.reporting import Reporter
 
-# What a run keeps of its budget for export and evaluation: a fifth, within these.
+# What a run keeps of its budget for export and evaluation: a fifth, within these, and of a long
+# one a twentieth, so that more careful ways to quantize can be tried.
 RESERVE_RATIO = 0.2
 RESERVE_RANGE_S = (20.0, 150.0)
+LONG_RESERVE_RATIO = 0.05
 # The most that a run of so many steps spends on export and evaluation.
 GATE_S = 900.0
 # Of a report; thousands of figures that no progress line needs.
@@ -170,7 +172,8 @@ def run(
 def fit_budget_s(total_s: float) -> float:
     """What a run's budget leaves for its fit."""
     low, high = RESERVE_RANGE_S
-    return max(1.0, total_s - min(high, max(low, total_s * RESERVE_RATIO)))
+    reserve_s = min(high, max(low, total_s * RESERVE_RATIO))
+    return max(1.0, total_s - max(reserve_s, total_s * LONG_RESERVE_RATIO))
 
 
 def figure(value: float | None) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.training import cli_options as options
+from models.training.cli_fit import fit_budget_s
 from models.training.errors import InputError
 from models.training.preparation import FitRequest, chosen_settings, why_rate
 
@@ -46,3 +47,8 @@ def test_the_rates_are_told_with_their_reason(
 ) -> None:
     request = FitRequest("snapshot", init, Path("run"), "part", 1, 60.0, overrides)
     assert why_rate(request, chosen_settings(request, {})).startswith(expected)
+
+
+@pytest.mark.parametrize(("total_s", "fit_s"), [(60, 40), (300, 240), (1800, 1650), (5400, 5130)])
+def test_a_run_keeps_time_for_what_comes_after_the_fit(total_s: float, fit_s: float) -> None:
+    assert fit_budget_s(total_s) == fit_s
