@@ -4,7 +4,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from cloud.errors import ConfigurationError
-from cloud.mqtt_client import GulpingClient
+from cloud.mqtt_client import GulpingClient, Publication
 from cloud.settings import BrokerSettings
 
 LOGGER = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ _SESSION_TAKEN_OVER = 142
 class BrokerLink:
     """One MQTT v5 client with a network thread of its own.
 
-    Subscriptions are made again at each connection. Callbacks run on the network thread and must
-    only hand over.
+    Subscriptions are made again at each connection. Callbacks run on the network thread: while one
+    works, nothing is read.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class BrokerLink:
         """Counts connections: a packet identifier means nothing on another connection."""
         self.taken_over = threading.Event()
         """Set when another process connects under the same client id."""
-        self.on_message: Callable[[mqtt.MQTTMessage], None] = lambda _message: None
+        self.on_publications: Callable[[Sequence[Publication]], None] = lambda _publications: None
         self.on_connected: Callable[[], None] = lambda: None
         self.client = self._make_client(client_id, manual_ack=manual_ack)
         self._thread = threading.Thread(target=self._run, name=f"{client_id}-network", daemon=True)
@@ -82,7 +82,7 @@ class BrokerLink:
         client.on_socket_open = _set_no_delay
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = lambda _client, _data, message: self.on_message(message)
+        client.on_publications = self._on_publications
         return client
 
     def subscribe(self, topic: str) -> None:
@@ -120,16 +120,10 @@ class BrokerLink:
         info = self.client.publish(topic, payload, qos=1, retain=retain)
         return info.rc == mqtt.MQTT_ERR_SUCCESS
 
-    def acknowledge(self, messages: Iterable[tuple[mqtt.MQTTMessage, int]]) -> None:
-        """Send PUBACK for each message that did not come over an earlier connection."""
+    def acknowledge(self, packet_ids: Sequence[int]) -> None:
+        """Send PUBACK for messages of this connection; those of an earlier one need none."""
         if self.is_connected:
-            self.client.ack_all(
-                [
-                    message.mid
-                    for message, generation in messages
-                    if message.qos > 0 and generation == self.generation
-                ]
-            )
+            self.client.ack_all(packet_ids)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -155,6 +149,9 @@ class BrokerLink:
             client.subscribe([(topic, 1) for topic in self._subscriptions])
         LOGGER.info("connected to the broker", extra={"generation": self.generation})
         self.on_connected()
+
+    def _on_publications(self, publications: Sequence[Publication]) -> None:
+        self.on_publications(publications)
 
     def _on_disconnect(
         self,

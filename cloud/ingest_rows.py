@@ -1,11 +1,10 @@
 """From what arrived to rows of tables; pure."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
 from pydantic import TypeAdapter
 from sqlalchemy import Table
@@ -52,8 +51,8 @@ RECORD_COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Columns of the tables that records go into, in the order of their values."""
 
-_REASONS = TypeAdapter(tuple[Reason, ...])
-_DETECTIONS = TypeAdapter(tuple[DetectionRecord, ...])
+_REASONS = TypeAdapter(tuple[Reason, ...]).serializer
+_DETECTIONS = TypeAdapter(tuple[DetectionRecord, ...]).serializer
 
 
 def table_of(model: type[Any]) -> Table:
@@ -62,19 +61,18 @@ def table_of(model: type[Any]) -> Table:
     return table
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """How a database's driver takes what has more than one form."""
+def plain_moment(moment: datetime) -> str:
+    """A moment as SQLite keeps it: in UTC, without saying so."""
+    at = moment.astimezone(UTC)
+    # Half of what isoformat() costs.
+    return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % (  # noqa: UP031 - f-strings are slower here
+        at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond,
+    )  # fmt: skip
 
-    moment: Callable[[datetime], Any]
-    identity: Callable[[UUID], Any]
 
-
-SQLITE = Codec(
-    lambda moment: moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds"),
-    lambda identity: identity.hex,
-)
-POSTGRESQL = Codec(datetime.isoformat, str)
+def zoned_moment(moment: datetime) -> str:
+    """A moment as PostgreSQL takes it."""
+    return f"{plain_moment(moment)}+00"
 
 
 def table_name(body: Inspection | Truth | StationEvent) -> str:
@@ -89,56 +87,73 @@ _TABLES: dict[type, str] = {
 }
 
 
-def record_rows(
-    arrival: RecordArrival, codec: Codec, *, is_first: bool = False
-) -> Iterator[tuple[str, Values]]:
-    """Rows that a record adds, each with its table's name.
+class RecordRows:
+    """Rows that new records add, by table; identities in hex, which either database takes.
 
-    Written out by hand: at a thousand records a second the general way costs a core.
+    Written out by hand: at some thousand records a second the general way costs a core.
+
+    Args:
+        moment: Writes a moment as the database takes it.
     """
-    event, body = arrival.event, arrival.event.body
-    created_at = codec.moment(event.created_at)
-    key = str(arrival.key.cell), codec.identity(event.boot_id), event.seq
-    origin = (*key, created_at, codec.moment(arrival.delivery.received_at))
-    if isinstance(body, Inspection):
-        yield "results", (*origin, *_inspection(body, codec), is_first)
-        for position, reason in enumerate(body.reasons):
-            category = _cut(reason.category)
-            yield "findings", (*key, position, reason.code.value, category, created_at)
-        for mark in dict.fromkeys(body.hard_reasons):
-            yield "hard_marks", (*key, mark.value, created_at)
-    elif isinstance(body, Truth):
-        said = body.said.value if body.said is not None else None
-        result_id = codec.identity(body.result_id) if body.result_id is not None else None
-        yield "truths", (*origin, body.part_id, body.actual.value, said, result_id)
-    else:
-        model = body.model
-        yield (
-            "station_events",
-            (
-                *origin,
-                body.code,
-                body.text,
-                body.station_state.value if body.station_state is not None else None,
-                model.release if model else None,
-                model.bundle_id if model else None,
-            ),
+
+    def __init__(self, moment: Callable[[datetime], str]) -> None:
+        self._moment = moment
+        self._received = lru_cache(maxsize=256)(moment)  # one reading serves many records
+        self.tables: dict[str, list[Values]] = {table: [] for table in RECORD_COLUMNS}
+
+    def add(self, arrival: RecordArrival, at: datetime, *, is_first: bool = False) -> None:
+        """Add what one record adds that was made ``at``."""
+        event, body = arrival.event, arrival.event.body
+        created_at = self._moment(at)
+        boot_id = event.boot_id.hex
+        received_at = self._received(arrival.delivery.received_at)
+        origin = (event.cell, boot_id, event.seq, created_at, received_at)
+        if isinstance(body, Inspection):
+            self.tables["results"].append((*origin, *_inspection(body), is_first))
+            if body.reasons or body.hard_reasons:
+                self._add_causes(origin[:3], body, created_at)
+        elif isinstance(body, Truth):
+            said = body.said.value if body.said is not None else None
+            result_id = body.result_id.hex if body.result_id is not None else None
+            row = (*origin, body.part_id, body.actual.value, said, result_id)
+            self.tables["truths"].append(row)
+        else:
+            self.tables["station_events"].append((*origin, *_station_event(body)))
+
+    def _add_causes(self, key: Values, body: Inspection, created_at: str) -> None:
+        self.tables["findings"] += (
+            (*key, position, reason.code.value, _cut(reason.category), created_at)
+            for position, reason in enumerate(body.reasons)
+        )
+        self.tables["hard_marks"] += (
+            (*key, mark.value, created_at) for mark in dict.fromkeys(body.hard_reasons)
         )
 
 
-def _inspection(body: Inspection, codec: Codec) -> Values:
+def _station_event(body: StationEvent) -> Values:
     model = body.model
     return (
-        codec.identity(body.result_id),
-        codec.identity(body.job_id),
+        body.code,
+        body.text,
+        body.station_state.value if body.station_state is not None else None,
+        model.release if model else None,
+        model.bundle_id if model else None,
+    )
+
+
+def _inspection(body: Inspection) -> Values:
+    model = body.model
+    return (
+        body.result_id.hex,
+        body.job_id.hex,
         body.trigger_id,
         body.part_id,
         body.view,
         body.verdict.value,
         body.is_partial,
         body.result_state.value,
-        _REASONS.dump_json(body.reasons).decode() if body.reasons else "[]",
-        _DETECTIONS.dump_json(body.detections).decode() if body.detections else "[]",
+        _REASONS.to_json(body.reasons).decode() if body.reasons else "[]",
+        _DETECTIONS.to_json(body.detections).decode() if body.detections else "[]",
         body.recipe_id,
         body.recipe_version,
         model.release if model else None,

@@ -77,15 +77,15 @@ class IngestStore:
 
     def _commit_at_last(self, arrivals: Sequence[Arrival]) -> None:
         """Commit; where another process wrote some of it at the same moment, see what is left."""
-        for _ in range(MAX_RACES):
+        for attempt in range(MAX_RACES):
             try:
-                self._commit(arrivals)
+                self._commit(arrivals, is_thorough=attempt > 0)
             except IntegrityError:
                 continue
             return
-        self._commit(arrivals)
+        self._commit(arrivals, is_thorough=True)
 
-    def _commit(self, arrivals: Sequence[Arrival]) -> None:
+    def _commit(self, arrivals: Sequence[Arrival], *, is_thorough: bool = False) -> None:
         records = [arrival for arrival in arrivals if isinstance(arrival, RecordArrival)]
         images = [image_row(arrival) for arrival in arrivals if isinstance(arrival, ImageArrival)]
         letters = [
@@ -99,7 +99,7 @@ class IngestStore:
             _update_cells(session, arrivals)
             self._add_images(session, images, looks)
             if records:
-                write_records(session, records)
+                write_records(session, records, is_thorough=is_thorough)
         self._known_cells.update(CellAddress.parse(row["cell"]) for row in cells)
 
     def _new_cells(self, arrivals: Sequence[Arrival]) -> list[Row]:

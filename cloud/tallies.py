@@ -19,7 +19,7 @@ SPANS_S = (QUARTER_S, HOUR_S, DAY_S, MONTH_S)
 """Stretches in seconds, each a multiple of the one before; they start at multiples of themselves
 since 1970. Quarters, since shifts and time zones begin on them; 30 days, since months differ."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_MICROSECOND, _SECOND = timedelta(microseconds=1), timedelta(seconds=1)
 _SCALE = 1_000_000
 
 
@@ -75,23 +75,40 @@ Tallies = Counter[TallyKey]
 
 def quarter_of(moment: datetime) -> int:
     """Beginning of the shortest stretch that a moment lies in, in seconds since 1970."""
-    seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    seconds = (moment - _EPOCH) // _SECOND
     return seconds - seconds % QUARTER_S
 
 
-def of_inspection(
-    cell: str, created_at: datetime, body: Inspection, *, is_first: bool
-) -> Iterator[TallyKey]:
-    """What one result counts as."""
-    start_s, recipe, verdict = quarter_of(created_at), body.recipe_id, body.verdict.value
-    yield TallyKey("verdict", cell, start_s, recipe, verdict)
-    if not body.is_partial:
-        yield TallyKey("part", cell, start_s, recipe, verdict)
-    if is_first:
-        yield TallyKey("first", cell, start_s, recipe, verdict)
+class ResultFacts(NamedTuple):
+    """What counts of a result beside its reasons; many are alike."""
+
+    cell: str
+    start_s: int
+    recipe_id: str
+    verdict: str
+    is_partial: bool
+    is_first: bool
+
+
+def of_results(results: Iterable[ResultFacts]) -> Tallies:
+    """What results count as."""
+    found = Tallies()
+    for facts, n in Counter(results).items():
+        cell, start_s, recipe_id, verdict, is_partial, is_first = facts
+        found[TallyKey("verdict", cell, start_s, recipe_id, verdict)] += n
+        if not is_partial:
+            found[TallyKey("part", cell, start_s, recipe_id, verdict)] += n
+        if is_first:
+            found[TallyKey("first", cell, start_s, recipe_id, verdict)] += n
+    return found
+
+
+def of_reasons(cell: str, created_at: datetime, body: Inspection) -> Iterator[TallyKey]:
+    """What the reasons of one result count as."""
+    start_s = quarter_of(created_at)
     for reason in body.reasons:
         category = (reason.category or "")[:64]
-        yield TallyKey("cause", cell, start_s, recipe, reason.code.value, category)
+        yield TallyKey("cause", cell, start_s, body.recipe_id, reason.code.value, category)
 
 
 def of_truth(cell: str, created_at: datetime, body: Truth) -> TallyKey:

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from cloud.arrivals import Arrival, Delivery, Key, RecordArrival
 from cloud.db.count_tables import BootCount, HardMark, Tally
@@ -181,6 +181,22 @@ def test_an_earlier_result_that_arrives_late_takes_the_place_of_the_first(
         points = read_yield(session, Window(), bucket_s=3600)
     assert (first.count, first.n) == (0, 1)
     assert [point.start for point in points] == [START.replace(minute=0)]
+
+
+def test_a_record_is_there_once_though_the_count_of_its_boot_is_gone(
+    database: Database, store: IngestStore
+) -> None:
+    records = [
+        record(CELLS[0], 1, seq, START, inspection(f"P{seq}", Verdict.OK, seq))
+        for seq in range(1, 5)
+    ]
+    store.write(records[:3])
+    with database.write() as session:
+        session.execute(delete(BootCount))
+    assert store.write(records) == records
+    with database.read() as session:
+        assert sorted(session.scalars(select(Result.seq))) == [1, 2, 3, 4]
+        assert read_summary(session, Window()).results == 4
 
 
 def test_every_filter_finds_what_looking_through_finds_page_by_page(

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from cloud.db.session import Database
-from cloud.ingest import IngestMetrics
+from cloud.ingest_metrics import IngestMetrics
 from cloud.settings import Settings, load_settings
 from cloud.telemetry import ServeMetrics
 

@@ -11,7 +11,7 @@ import pytest
 import models.contract
 from cloud.arrivals import Delivery, RecordArrival, read_delivery
 from cloud.db.types import Base
-from cloud.ingest_rows import RECORD_COLUMNS, SQLITE, record_rows
+from cloud.ingest_rows import RECORD_COLUMNS, RecordRows, plain_moment
 from models.contract.messages import DesiredModel, Event, IngestAck
 from models.contract.topics import CellAddress, Channel
 
@@ -36,7 +36,9 @@ def rows_of(content: bytes) -> list[tuple[str, tuple[Any, ...]]]:
     cell = CellAddress.parse(json.loads(content)["cell"])
     arrival = read_delivery(Delivery(cell.topic(Channel.EVENT), content, (), NOW))
     assert isinstance(arrival, RecordArrival), arrival
-    return list(record_rows(arrival, SQLITE))
+    rows = RecordRows(plain_moment)
+    rows.add(arrival, arrival.event.created_at)
+    return [(table, row) for table, added in rows.tables.items() for row in added]
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("Event.*.json")), ids=lambda path: path.stem)
