@@ -6,12 +6,12 @@ Measured beside the record, after the verdict: nothing waits for it.
 from typing import NamedTuple
 
 import cv2
-import numpy as np
 
+from edge_agent.image_checks import sharpness_of
 from edge_agent.ports import Image
 
 MAX_PX = 160_000
-"""About 0.3 ms on either look, however large the picture is."""
+"""About 0.2 ms for both looks, however large the picture is."""
 
 
 class Exposure(NamedTuple):
@@ -33,14 +33,12 @@ def exposure_of(image: Image) -> Exposure:
     # Whole rows for the brightness; for the sharpness a window in full resolution, since leaving
     # out pixels would make every picture look sharp.
     step = max(1, round(height * width / MAX_PX))
-    rows = cv2.cvtColor(np.ascontiguousarray(image[::step]), cv2.COLOR_BGR2GRAY)
+    blue, green, red, _ = cv2.mean(image[::step])
     share = min(1.0, (MAX_PX / (height * width)) ** 0.5)
     tall, wide = max(1, int(height * share)), max(1, int(width * share))
     top, left = (height - tall) // 2, (width - wide) // 2
-    window = np.ascontiguousarray(image[top : top + tall, left : left + wide])
-    grey = cv2.cvtColor(window, cv2.COLOR_BGR2GRAY)
-    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    window = image[top : top + tall, left : left + wide]
     return Exposure(
-        mean_grey=round(float(cv2.mean(rows)[0]), 2),
-        sharpness=round(float(deviation[0, 0]) ** 2, 2),
+        mean_grey=round(0.114 * blue + 0.587 * green + 0.299 * red, 2),
+        sharpness=round(sharpness_of(window), 2),
     )

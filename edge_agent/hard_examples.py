@@ -7,9 +7,9 @@ knows nothing of the model. `edge_agent.miner` asks them all.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from models.contract.messages import HardReason, Verdict
 from models.contract.recipe import ExpectedObject, View
@@ -106,11 +106,7 @@ def is_weakly_expected(
         threshold: lowest score that counts.
         band: a score less than this above the threshold is low.
     """
-    if class_id is None:
-        return True
-    scores = detections.scores[_in_zone(expected, detections, class_id)]
-    # Scores fall, so this one is the weakest of those that the recipe counts on.
-    return len(scores) < expected.count or bool(scores[expected.count - 1] < threshold + band)
+    return weakness(expected, detections, class_id, threshold=threshold) > -band
 
 
 def weakness(
@@ -119,22 +115,24 @@ def weakness(
     """How little an expected object's weakest score is above its threshold; 1 when it is absent."""
     if class_id is None:
         return 1.0
-    scores = detections.scores[_in_zone(expected, detections, class_id)]
+    zone, found = expected.zone, _sightings(detections).get(class_id, ())
+    scores = [score for score, x, y in found if zone is None or zone.contains(x, y)]
     if len(scores) < expected.count:
         return 1.0
-    return threshold - float(scores[expected.count - 1])
+    # Scores fall, so this one is the weakest of those that the recipe counts on.
+    return threshold - scores[expected.count - 1]
 
 
-def _in_zone(expected: ExpectedObject, detections: Detections, class_id: int) -> list[int]:
-    zone = expected.zone
-    return [
-        index
-        for index in np.flatnonzero(detections.class_ids == class_id).tolist()
-        if zone is None or zone.contains(*centre(detections.boxes[index]))
-    ]
-
-
-def centre(box: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Middle of a box ``x1, y1, x2, y2``: what must lie in a zone."""
-    x1, y1, x2, y2 = box.tolist()
-    return (x1 + x2) / 2, (y1 + y2) / 2
+@lru_cache(maxsize=1)
+def _sightings(detections: Detections) -> dict[int, list[tuple[float, float, float]]]:
+    """Score and centre of each box by class, best first; a recipe asks a dozen times in a row."""
+    found: dict[int, list[tuple[float, float, float]]] = {}
+    rows = zip(
+        detections.class_ids.tolist(),
+        detections.scores.tolist(),
+        ((detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2).tolist(),
+        strict=True,
+    )
+    for class_id, score, (x, y) in rows:
+        found.setdefault(class_id, []).append((score, x, y))
+    return found

@@ -8,7 +8,7 @@ from models.contract.messages import Reason, ReasonCode
 from models.contract.recipe import ImageChecks, Recipe
 
 SATURATED_GREY = 250
-MAX_MEASURED_PX = 60_000
+MAX_MEASURED_PX = 30_000
 """Brightness is measured on about this many pixels: a 5 MP picture would cost a millisecond."""
 
 
@@ -49,8 +49,11 @@ def sharpness_of(image: Image) -> float:
     """Variance of the Laplacian."""
     # In full resolution: thinning out pixels would make every picture look sharp.
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
-    return float(deviation[0, 0]) ** 2
+    edges = cv2.Laplacian(grey, cv2.CV_16S)
+    # cv2.meanStdDev says the same and takes thirteen times as long.
+    mean, squares = cv2.mean(edges)[0], cv2.norm(edges, cv2.NORM_L2SQR)
+    variance: float = squares / edges.size - mean**2
+    return max(variance, 0.0)
 
 
 def _brightness_fault(image: Image, checks: ImageChecks) -> Reason | None:

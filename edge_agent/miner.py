@@ -14,7 +14,6 @@ import numpy as np
 from edge_agent.agreement import counted_boxes
 from edge_agent.hard_examples import (
     STRONGEST_FIRST,
-    centre,
     doubt,
     effective_thresholds,
     has_low_score_under_ok,
@@ -238,11 +237,12 @@ class Miner:
 def boxes_by_place(view: View, found: Mapping[str, Boxes]) -> dict[str, Boxes]:
     """Boxes of the expected objects by the object's name in the recipe: each in its own place."""
     placed = {}
+    centres = {name: ((boxes[:, :2] + boxes[:, 2:]) / 2).tolist() for name, boxes in found.items()}
     for expected in view.expected:
-        boxes = found.get(expected.category)
+        boxes, zone = found.get(expected.category), expected.zone
         if boxes is None:
             continue
-        inside = [expected.zone is None or expected.zone.contains(*centre(box)) for box in boxes]
+        inside = [zone is None or zone.contains(x, y) for x, y in centres[expected.category]]
         if any(inside):
             placed[expected.name] = boxes[np.array(inside)]
     return placed

@@ -7,7 +7,8 @@ that it found. Both are compared with running statistics of confident OKs.
 
 from collections import defaultdict
 from collections.abc import Mapping
-from math import log
+from math import log, sqrt
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,17 +30,18 @@ EMBEDDING = "picture"
 
 
 class RunningMoments:
-    """Mean and variance of a stream of ``(D,)`` vectors (Welford), forgetting once it is long."""
+    """Mean and variance of a stream of ``(D,)`` vectors or numbers, forgetting once it is long.
+
+    By Welford's method.
+    """
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean: Vector = np.zeros(0)
-        self.variance: Vector = np.zeros(0)
+        self.mean: Any = 0.0
+        self.variance: Any = 0.0
 
-    def add(self, vector: Vector) -> None:
-        """Take one vector in."""
-        if self.count == 0:
-            self.mean, self.variance = np.zeros_like(vector), np.zeros_like(vector)
+    def add(self, vector: Vector | float) -> None:
+        """Take one vector, or number, in."""
         self.count += 1
         weight = 1.0 / min(self.count, MAX_COUNT)
         delta = vector - self.mean
@@ -53,6 +55,7 @@ class Reference:
     def __init__(self) -> None:
         self._vectors = RunningMoments()
         self._distances = RunningMoments()
+        self._weights: Vector = np.zeros(0)
 
     def surprise(self, vector: Vector) -> float:
         """Standard deviations by which ``vector`` is farther away than is usual.
@@ -60,24 +63,26 @@ class Reference:
         The distance is the diagonal Mahalanobis one; its logarithm is about normal. 0 while too
         little was seen to say.
         """
-        if self._distances.count < MIN_COUNT or vector.shape != self._vectors.mean.shape:
+        if self._distances.count < MIN_COUNT or vector.shape != self._weights.shape:
             return 0.0
-        spread = max(float(np.sqrt(self._distances.variance[0])), MIN_SPREAD)
-        return (self._log_distance(vector) - float(self._distances.mean[0])) / spread
+        spread = max(sqrt(self._distances.variance), MIN_SPREAD)
+        return float(self._log_distance(vector) - self._distances.mean) / spread
 
     def add(self, vector: Vector) -> None:
         """Take in the vector of a confidently good part."""
-        if self._vectors.count and vector.shape != self._vectors.mean.shape:
+        if self._vectors.count and vector.shape != self._weights.shape:
             return
         if self._vectors.count >= MIN_COUNT // 2:
-            self._distances.add(np.array([self._log_distance(vector)]))
+            self._distances.add(self._log_distance(vector))
         self._vectors.add(vector)
+        # Features that hardly vary would rule the sum; a tenth of the mean variance holds them.
+        variance = self._vectors.variance
+        floor = 0.1 * float(np.add.reduce(variance)) / variance.size + 1e-9
+        self._weights = 1 / (variance.size * (variance + floor))
 
     def _log_distance(self, vector: Vector) -> float:
-        variance = self._vectors.variance
-        # Features that hardly vary would rule the sum; a tenth of the mean variance holds them.
-        floor = 0.1 * float(variance.mean()) + 1e-9
-        return log(float(np.mean((vector - self._vectors.mean) ** 2 / (variance + floor))) + 1e-9)
+        delta = vector - self._vectors.mean
+        return log(float(np.dot(delta * delta, self._weights)) + 1e-9)
 
 
 class NoveltyWatch:
@@ -141,13 +146,14 @@ def patch_vector(image: Image, box: npt.NDArray[np.float32]) -> Vector:
         box.
     """
     height, width = image.shape[:2]
-    left, right = np.clip([box[0], box[2]], 0, width).astype(int)
-    top, bottom = np.clip([box[1], box[3]], 0, height).astype(int)
+    x1, y1, x2, y2 = box.tolist()
+    left, right = int(min(max(x1, 0), width)), int(min(max(x2, 0), width))
+    top, bottom = int(min(max(y1, 0), height)), int(min(max(y2, 0), height))
     if right - left < 2 or bottom - top < 2:
         return np.zeros(PATCH_PX * PATCH_PX)
-    crop = cv2.resize(
-        image[top:bottom, left:right], (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_AREA
-    )
-    grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY).astype(np.float64).ravel()
-    centred: Vector = grey - grey.mean()
-    return centred / max(float(centred.std()), 1.0)
+    # Grey first: a third of the work for the area's mean.
+    grey = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_AREA)
+    centred: Vector = small.ravel() - cv2.mean(small)[0]
+    deviation = sqrt(float(np.dot(centred, centred)) / centred.size)
+    return centred / max(deviation, 1.0)

@@ -218,10 +218,11 @@ class SqliteOutbox:
         row_id = self._file.execute(
             "INSERT OR IGNORE INTO recent_results (result_id) VALUES (?)", (str(result_id),)
         ).lastrowid
-        self._file.execute(
-            "DELETE FROM recent_results WHERE row_id <= ?",
-            ((row_id or 0) - MAX_REMEMBERED_RESULTS,),
-        )
+        if (row_id or 0) % MAX_REMEMBERED_RESULTS == 0:
+            self._file.execute(
+                "DELETE FROM recent_results WHERE row_id <= ?",
+                ((row_id or 0) - MAX_REMEMBERED_RESULTS,),
+            )
 
     # --- what to do when pictures fill their share -------------------------------------------
 

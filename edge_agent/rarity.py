@@ -5,6 +5,7 @@ is doubtful, or none. What is asked for instead is a share: the strongest few in
 last pictures, whatever the numbers mean.
 """
 
+from bisect import bisect_left, insort
 from collections import deque
 
 WINDOW = 500
@@ -18,13 +19,17 @@ class Rarity:
 
     def __init__(self) -> None:
         self._seen: deque[float] = deque(maxlen=WINDOW)
+        self._sorted: list[float] = []
 
     def take_in(self, strength: float, *, share: float) -> bool:
         """Whether this strength is among the strongest ``share`` so far; then remember it.
 
         A strength that many have had (nothing at all found) is not rare however large the share.
         """
-        num_as_strong = sum(other >= strength for other in self._seen)
+        num_as_strong = len(self._sorted) - bisect_left(self._sorted, strength)
         is_rare = len(self._seen) < MIN_SEEN or num_as_strong < share * len(self._seen)
+        if len(self._seen) == WINDOW:
+            del self._sorted[bisect_left(self._sorted, self._seen[0])]
         self._seen.append(strength)
+        insort(self._sorted, strength)
         return is_rare

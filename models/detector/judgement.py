@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from models.detector.detections import Detections
 
 MAX_VIEWS = 64
 """Views whose rules a label map remembers; a recipe has one to sixteen."""
+_Box = tuple[int, float, float, float, float]
+"""Place among all boxes, score, centre, area."""
 Rule = tuple[ReasonCode, int]
 """Which rule of the view was broken: its kind and its place in the recipe."""
 
@@ -24,8 +26,12 @@ class _Rule:
     class_id: int | None
     """None: the model does not know the category, no box counts."""
     min_score: float
-    zone: Zone | None
     min_area_px: float
+    left: float = -inf
+    top: float = -inf
+    right: float = inf
+    bottom: float = inf
+    """Borders of the zone that the centre must lie in; right and bottom belong to it no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class LabelMap:
         limit = wanted if wanted is not None else self._thresholds.get(item.category, 0.5)
         # Scores are float32: a limit of 0.9 must not refuse a score that was written as 0.9.
         limit = float(np.float32(limit))
-        return _Rule(self._class_ids.get(item.category), limit, item.zone, min_area_px)
+        return _Rule(self._class_ids.get(item.category), limit, min_area_px, *_borders(item.zone))
 
 
 def judge_view(
@@ -127,26 +133,36 @@ class _Boxes:
     """
 
     def __init__(self, detections: Detections) -> None:
-        self._scores: list[float] = detections.scores.tolist()
-        self._boxes: list[list[float]] = detections.boxes.tolist()
-        self._by_class: dict[int, list[int]] = {}
-        for index, class_id in enumerate(detections.class_ids.tolist()):
-            self._by_class.setdefault(class_id, []).append(index)
+        self._by_class: dict[int, list[_Box]] = {}
+        rows = zip(
+            detections.class_ids.tolist(),
+            detections.scores.tolist(),
+            detections.boxes.tolist(),
+            strict=True,
+        )
+        for index, (class_id, score, (x1, y1, x2, y2)) in enumerate(rows):
+            box = (index, score, (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * (y2 - y1))
+            self._by_class.setdefault(class_id, []).append(box)
 
     def hits(self, rule: _Rule) -> list[int]:
         """Boxes of the rule's class that score enough and lie in its zone, best first."""
         if rule.class_id is None:
             return []
-        found = self._by_class.get(rule.class_id, ())
-        return [i for i in found if self._scores[i] >= rule.min_score and self._fits(i, rule)]
+        left, top, right, bottom = rule.left, rule.top, rule.right, rule.bottom
+        return [
+            index
+            for index, score, x, y, area in self._by_class.get(rule.class_id, ())
+            if left <= x < right
+            and top <= y < bottom
+            and score >= rule.min_score
+            and area >= rule.min_area_px
+        ]
 
-    def _fits(self, index: int, rule: _Rule) -> bool:
-        if rule.zone is None and rule.min_area_px <= 0:
-            return True
-        x1, y1, x2, y2 = self._boxes[index]
-        if rule.zone is not None and not rule.zone.contains((x1 + x2) / 2, (y1 + y2) / 2):
-            return False
-        return (x2 - x1) * (y2 - y1) >= rule.min_area_px
+
+def _borders(zone: Zone | None) -> tuple[float, float, float, float]:
+    if zone is None:
+        return -inf, -inf, inf, inf
+    return zone.x, zone.y, zone.x + zone.width, zone.y + zone.height
 
 
 def _broken_rules(
