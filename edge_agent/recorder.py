@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from edge_agent.errors import StorageError
@@ -206,18 +206,26 @@ class Recorder:
             self._batch.append((item.event, item.happened_at))
 
     def _record_cycle(self, cycle: CycleOutcome) -> None:
-        reasons = self._choose(cycle)
-        sha256 = self._keep_picture(cycle, reasons) if reasons else None
-        inspection = inspection_of(
-            cycle, image_sha256=sha256, hard_reasons=reasons, is_simulated=self._is_simulated
-        )
-        self._batch.append((inspection, cycle.decided_at))
+        self._batch.append((self._inspection_of(cycle), cycle.decided_at))
         self._learning.recent.add(cycle)
         for observer in self._learning.observers:
             try:
                 observer.observe(cycle)
             except Exception:
                 logger.exception("observer failed")
+
+    def _inspection_of(self, cycle: CycleOutcome) -> Inspection:
+        try:
+            reasons = self._choose(cycle)
+            sha256 = self._keep_picture(cycle, reasons) if reasons else None
+            return inspection_of(
+                cycle, image_sha256=sha256, hard_reasons=reasons, is_simulated=self._is_simulated
+            )
+        except Exception:
+            # The journal keeps a verdict until it is recorded: one that never was would fill it.
+            logger.exception("recorded without picture and boxes")
+            bare = replace(cycle, frame=None, detections=None)
+            return inspection_of(bare, is_simulated=self._is_simulated)
 
     def _choose(self, cycle: CycleOutcome) -> tuple[HardReason, ...]:
         if cycle.frame is None:

@@ -276,6 +276,24 @@ def test_mistake_in_the_miner_costs_no_record(tmp_path: Path) -> None:
     assert len(desk.outbox.pictures) == 1
 
 
+def test_boxes_that_cannot_be_recorded_cost_neither_the_record_nor_the_journals_room(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path)
+    desk.recorder.start()
+    answer = result("p1")
+    desk.journal.write(answer, decided_at=NOW)
+    box, score = np.array([[1, 1, 9, 9]], np.float32), np.array([0.9], np.float32)
+    unnamed = Detections(box, score, np.array([7]))  # the model has one category
+    desk.recorder.post_cycle(replace(outcome(answer), detections=unnamed))
+    desk.recorder.stop()
+    (record,) = desk.outbox.records
+    assert isinstance(record, Inspection)
+    assert (record.result_id, record.verdict) == (answer.result_id, Verdict.OK)
+    assert record.detections == ()
+    assert VerdictJournal(JournalFile(desk.path, segment_bytes=8192)).entries[0].is_recorded
+
+
 @pytest.mark.parametrize(
     ("actual", "num_pictures"),
     [
