@@ -50,7 +50,18 @@ class _Answer:
     ack: TriggerAck
     at_ns: int
     acquired: Acquired | None = None
-    result: PlcResult | None = None
+    result: PlcResult | bytes | None = None
+    """Packed once the PLC needs it no more: a thousand results of fifty objects each, made among
+    what lives for one part, would keep the memory of both."""
+
+    def pack(self) -> None:
+        """Keep the result as bytes."""
+        if isinstance(self.result, PlcResult):
+            self.result = self.result.to_bytes()
+
+    def unpacked(self) -> PlcResult | None:
+        """The result as it was."""
+        return PlcResult.from_bytes(self.result) if isinstance(self.result, bytes) else self.result
 
 
 @dataclass(slots=True)
@@ -175,7 +186,7 @@ class Station:
             The part that was given up, if there was one.
         """
         self._is_halted = False
-        self._pending = None
+        self._release_pending()
         self._warnings.clear()
         return self._abort_job() if self._execution is None else None
 
@@ -194,7 +205,7 @@ class Station:
                 TriggerAck(trigger_id=trigger.trigger_id, rejection=Rejection.ID_REUSED)
             )
         if known is not None:
-            return Admission(known.ack, None, known.acquired, known.result, is_repeat=True)
+            return Admission(known.ack, None, known.acquired, known.unpacked(), is_repeat=True)
         rejection = self._rejection_of(trigger)
         if rejection is not None:
             if rejection in {Rejection.BUSY, Rejection.RESULT_PENDING}:
@@ -218,7 +229,9 @@ class Station:
         acquired = None
         if result is not None and ack.acquisition_id is not None:
             acquired = Acquired(trigger_id=ack.trigger_id, acquisition_id=ack.acquisition_id)
-        self._remember(_Answer(request, ack, at_ns, acquired, result))
+        answer = _Answer(request, ack, at_ns, acquired, result)
+        answer.pack()
+        self._remember(answer)
 
     def mark_acquired(self, acquisition_id: int) -> Acquired | None:
         """The picture is taken; None when that trigger was answered already."""
@@ -269,7 +282,7 @@ class Station:
         """The PLC read a result; false when that result was not waiting."""
         if self._pending is None or self._pending.result.trigger_id != trigger_id:
             return False
-        self._pending = None
+        self._release_pending()
         return True
 
     def due(self, now_ns: int, *, may_send: bool = True) -> Due:
@@ -282,7 +295,8 @@ class Station:
         resend = given_up = None
         pending = self._pending
         if pending and now_ns - pending.first_sent_ns >= self._hold_ns:
-            given_up, self._pending = pending.result, None
+            given_up = pending.result
+            self._release_pending()
         elif pending and now_ns - pending.last_sent_ns >= self._resend_ns:
             may_resend = may_send and pending.may_be_sent(now_ns)
             resend, pending.last_sent_ns = (pending.result if may_resend else None), now_ns
@@ -365,6 +379,11 @@ class Station:
                 self._answers.move_to_end(oldest)
             else:
                 del self._answers[oldest]
+
+    def _release_pending(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None and (answer := self._answers.get(pending.result.trigger_id)):
+            answer.pack()
 
     def _abort_job(self) -> Job | None:
         job, self._job = self._job, None
