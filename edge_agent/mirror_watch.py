@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 NICENESS = 10
 NUM_WAITING = 2
 """Pictures that wait for a look; the older ones go."""
-STOP_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 5.0
 Load = Callable[[ModelRef], LoadedModel | None]
 """Another instance of a model that runs here; None: its bundle is gone."""
 

@@ -158,15 +158,20 @@ class MqttConnection:
         # socket from the publishing thread as well, unlocked, and may tear a packet.
         self._client.loop_start()
 
-    def stop(self) -> None:
-        """Disconnect in good order: what was published last still arrives."""
+    def stop(self, linger_s: float = STOP_TIMEOUT_S) -> None:
+        """Disconnect in good order: what was published last still arrives.
+
+        Args:
+            linger_s: wait for that, and once more for the end of the connection; a line that died
+                without a word takes all of it.
+        """
         self._stopping.set()
         if self._newest is not None and self.is_connected:
             # paho lets what waits behind MAX_INFLIGHT fall when it disconnects.
-            self._newest.wait_for_publish(STOP_TIMEOUT_S)
+            self._newest.wait_for_publish(linger_s)
         self._client.disconnect()
         if self._thread is not None:
-            self._thread.join(STOP_TIMEOUT_S)
+            self._thread.join(linger_s)
 
     @property
     def is_connected(self) -> bool:

@@ -54,6 +54,8 @@ logger = logging.getLogger(__name__)
 
 IDLE_S = 0.5
 STOP_TIMEOUT_S = 10.0
+LINGER_S = 1.0
+"""For what was published last; rows are in the outbox, so that nothing is lost without it."""
 MAX_EVENTS = 1_000
 """Taken in before the next rows are sent."""
 MAX_UNANSWERED = 5 * MAX_INFLIGHT
@@ -170,7 +172,7 @@ class MqttUplink:
         self._events.put(None)
         if self._thread.ident is not None:
             self._thread.join(STOP_TIMEOUT_S)
-        self._connection.stop()
+        self._connection.stop(LINGER_S)
 
     @property
     def is_connected(self) -> bool:
