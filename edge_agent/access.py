@@ -6,6 +6,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
 
 from edge_agent.errors import NotReadyError, SwapError, UnknownNameError
+from edge_agent.inspection_ports import Health, PictureRequest
 from edge_agent.mailbox import (
     CloudCommand,
     CloudRecipe,
@@ -13,7 +14,7 @@ from edge_agent.mailbox import (
     SwapRequest,
 )
 from edge_agent.picture_queue import PictureQueue
-from edge_agent.ports import Clock, CycleOutcome, Health, LoadedModel, PictureRequest
+from edge_agent.ports import Clock, CycleOutcome, LoadedModel
 from edge_agent.recipes import RecipeBook
 from edge_agent.recorder import Occurrence, Recorder
 from edge_agent.station import Station

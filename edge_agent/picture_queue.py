@@ -6,7 +6,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from edge_agent.errors import OverloadError
-from edge_agent.ports import CycleOutcome, PictureRequest
+from edge_agent.inspection_ports import PictureRequest
+from edge_agent.ports import CycleOutcome
 from models.contract.recipe import Recipe, View
 
 

@@ -5,11 +5,12 @@ Who calls what, from which thread:
 - ``vision`` thread: `Camera`, `Detector`. Nobody else touches them.
 - ``inspection`` thread: `PlcLink`, and everything in `edge_agent.station`.
 - ``recorder`` thread: `HardExampleMiner`, `RecentCycles`, `Outbox` appends, `CycleObserver`.
-- the updater's thread: `ModelHost.swap`. HTTP threads: `PictureInspector`.
+- the updater's thread: `ModelHost.swap`.
+
+What others ask of the inspection stands in `edge_agent.inspection_ports`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,15 +22,12 @@ import numpy.typing as npt
 
 from models.contract.bundle import BundleManifest, ModelRef
 from models.contract.messages import (
-    Command,
-    DesiredRecipe,
     HardReason,
     Inspection,
     Message,
     Reason,
     ResultState,
     StationEvent,
-    StationState,
     Truth,
     Verdict,
 )
@@ -347,65 +345,4 @@ class CycleObserver(Protocol):
 
     def observe(self, cycle: CycleOutcome) -> None:
         """Called on the recorder's thread, in order; must return within a millisecond."""
-        ...
-
-
-# --- who may ask the inspection for something ------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PictureRequest:
-    """A picture that somebody wants judged, outside the PLC's handshake."""
-
-    read: Callable[[], Image]
-    """Decodes it; called once, on the thread that judges. Raises `UnreadablePictureError`."""
-    part_id: str
-    recipe_id: str | None = None
-    """The selected recipe when None."""
-    view: str | None = None
-    """The recipe's first view when None."""
-    captured_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Answer for probes: ``is_live`` false means restart me, ``is_ready`` false means wait."""
-
-    is_live: bool
-    is_ready: bool
-    station_state: StationState
-    text: str = ""
-
-
-class PictureInspector(Protocol):
-    """Judges pictures that come over HTTP, between the PLC's parts."""
-
-    def submit(self, request: PictureRequest) -> Future[CycleOutcome]:
-        """Queue a picture; the future resolves once it is judged and on its way to the recorder.
-
-        Raises:
-            OverloadError: the queue is full (HTTP 429).
-            NotReadyError: the station is halted, in error, or has no model (HTTP 503).
-            UnknownNameError: there is no such recipe or view (HTTP 404).
-        """
-        ...
-
-    def health(self) -> Health:
-        """State for ``/healthz`` and ``/readyz``; never blocks."""
-        ...
-
-
-class CloudInbox(Protocol):
-    """What the uplink hands to the inspection; every call only enqueues."""
-
-    def post_recipe(self, desired: DesiredRecipe) -> None:
-        """A recipe came from the cloud: take it over between two jobs, if the model suits it."""
-        ...
-
-    def post_command(self, command: Command) -> None:
-        """A command came from the cloud; it answers with a station event on the records stream."""
-        ...
-
-    def post_event(self, event: StationEvent) -> None:
-        """Something that others of the agent want recorded: an update's end, an alarm."""
         ...

@@ -27,8 +27,9 @@ from edge_agent.errors import (
     UnknownNameError,
     UnreadablePictureError,
 )
+from edge_agent.inspection_ports import PictureInspector, PictureRequest
 from edge_agent.picture_intake import check_size, decode
-from edge_agent.ports import CycleOutcome, PictureInspector, PictureRequest
+from edge_agent.ports import CycleOutcome
 from edge_agent.records import detection_records
 from models.contract.idempotency import AnswerBook, KeyReusedError
 from models.contract.inspection_answer import InspectionAnswer, Timings

@@ -7,7 +7,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from edge_agent.adapters.http_api import make_app
-from edge_agent.ports import CycleOutcome, Health, PictureRequest
+from edge_agent.inspection_ports import Health, PictureRequest
+from edge_agent.ports import CycleOutcome
 from models.contract.messages import StationState
 
 FILE = Path(__file__).with_name("openapi.json")

@@ -31,8 +31,8 @@ from edge_agent.adapters.mqtt_connection import (
     Received,
 )
 from edge_agent.errors import StorageError
+from edge_agent.inspection_ports import CloudInbox
 from edge_agent.outbox_rows import OutboxRow
-from edge_agent.ports import CloudInbox
 from edge_agent.token_bucket import NS_PER_S, TokenBucket
 from edge_agent.uplink import MAX_PASSED, RowFeed, RowSource, SendWindow, pieces_of
 from models.contract.messages import (

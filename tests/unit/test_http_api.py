@@ -23,8 +23,9 @@ from edge_agent.errors import (
     UnknownNameError,
     UnreadablePictureError,
 )
+from edge_agent.inspection_ports import Health, PictureRequest
 from edge_agent.picture_intake import decode, read_size
-from edge_agent.ports import CycleOutcome, Frame, Health, Image, PictureRequest
+from edge_agent.ports import CycleOutcome, Frame, Image
 from models.contract.inspection_answer import InspectionAnswer
 from models.contract.messages import StationState, Verdict
 from models.contract.recipe import Recipe, View

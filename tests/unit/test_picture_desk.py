@@ -17,11 +17,12 @@ from edge_agent.errors import (
     OverloadError,
     UnreadablePictureError,
 )
+from edge_agent.inspection_ports import PictureRequest
 from edge_agent.journal import VerdictJournal
 from edge_agent.journal_file import JournalFile
 from edge_agent.picture_desk import PictureDesk
 from edge_agent.picture_queue import PictureQueue
-from edge_agent.ports import CycleOutcome, Image, LoadedModel, PictureRequest
+from edge_agent.ports import CycleOutcome, Image, LoadedModel
 from edge_agent.right_of_way import RightOfWay
 from edge_agent.telemetry import Telemetry
 from models.contract.bundle import BundleManifest, Category, ModelRef
