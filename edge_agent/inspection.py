@@ -42,6 +42,7 @@ from edge_agent.ports import Clock, PlcLink
 from edge_agent.recorder import Recorder
 from edge_agent.repairs import Repairs
 from edge_agent.right_of_way import RightOfWay
+from edge_agent.slow_parts import SlowParts
 from edge_agent.station import Station
 from edge_agent.telemetry import Telemetry
 from edge_agent.vision import CAMERA, VisionWorker, fault_code, picture_taken
@@ -60,8 +61,6 @@ from models.contract.topics import Channel
 
 logger = logging.getLogger(__name__)
 
-ANSWER_MARGIN_NS = 10 * NS_PER_MS
-"""The answer leaves this long before the deadline: a publish takes 1 ms, a loaded network more."""
 MAX_WAIT_S = 1.0
 STOP_TIMEOUT_S = 10.0
 NO_RESULT_ACK = Alarm(
@@ -110,6 +109,8 @@ class Inspection:
         self._is_intended = False
         self._finished: CycleReport | None = None
         """A verdict that waits until its intent is on the disk."""
+        self._waits_since_ns = 0
+        self._slow_parts = SlowParts()
         self._is_connected = False
         self._is_stopping = False
         self._result_expiry_s = ceil(timing.hold_result_s)
@@ -189,7 +190,7 @@ class Inspection:
         execution = self._station.execution
         if execution is not None and self._finished is not None:
             self._answer_when_kept(execution, self._finished)
-        elif execution is not None and now_ns >= _answer_by_ns(execution):
+        elif execution is not None and now_ns >= execution.answer_by_ns:
             self._answer_late(execution)
         due = self._station.due(now_ns, may_send=self._is_connected)
         if due.resend is not None:
@@ -224,7 +225,7 @@ class Inspection:
         if self._w.vision.is_idle:
             times.append(self._w.repairs.next_ns())
         if self._station.execution is not None:
-            times.append(_answer_by_ns(self._station.execution))
+            times.append(self._station.execution.answer_by_ns)
         first_ns = min(time for time in times if time is not None)
         return min(max(first_ns - self._now_ns(), 0) / NS_PER_S, MAX_WAIT_S)
 
@@ -297,7 +298,7 @@ class Inspection:
             part_id=execution.job.part_id,
             recipe=execution.job.recipe,
             view=execution.view,
-            answer_by_ns=_answer_by_ns(execution),
+            answer_by_ns=execution.answer_by_ns,
             grab_timeout_s=self._timing.grab_timeout_s,
             on_acquired=picture_taken(self._w.mailbox.post, execution.acquisition_id),
             on_look=self._w.vision.looks,
@@ -327,12 +328,15 @@ class Inspection:
     def _answer_when_kept(self, execution: Execution, report: CycleReport) -> None:
         """Answer once a power cut cannot make the part unheard of; the deadline does not wait."""
         is_kept = not self._is_intended or self._w.journal.is_durable(execution.acquisition_id)
-        if is_kept or self._now_ns() >= _answer_by_ns(execution):
-            self._finished = None
+        if is_kept or self._now_ns() >= execution.answer_by_ns:
+            has_waited, self._finished = self._finished is not None, None
+            disk_ns = self._now_ns() - self._waits_since_ns if has_waited else 0
             if not is_kept:
                 self._w.telemetry.count_unkept()
-            self._answer(execution, report)
+            self._answer(execution, report, disk_ms=disk_ns / NS_PER_MS)
         else:
+            if self._finished is None:
+                self._waits_since_ns = self._now_ns()
             self._finished = report
 
     def _answer_late(self, execution: Execution) -> None:
@@ -342,7 +346,7 @@ class Inspection:
         what = "verdict" if self._is_acquired else "picture"
         self._answer(execution, undecided(code, f"no {what} within {waited_ms:.0f} ms"))
 
-    def _answer(self, execution: Execution, report: CycleReport) -> None:
+    def _answer(self, execution: Execution, report: CycleReport, *, disk_ms: float = 0.0) -> None:
         """Tell the PLC, then everybody else."""
         w, decided_at = self._w, self._w.clock.now()
         result = self._station.decide(report.decision, model=w.slot.ref, now_ns=self._now_ns())
@@ -362,6 +366,9 @@ class Inspection:
         w.telemetry.count_verdict(result.verdict, processing_ms=result.processing_ms)
         if report.detections is not None:
             w.telemetry.count_inference(report.timings.inference_ms)
+            stages = self._slow_parts.take_in(result.processing_ms, report.timings, disk_ms=disk_ms)
+            if stages is not None:
+                logger.info("slow part", extra={"part": result.part_id, **stages})
         self._station.hold("vision", on=not w.vision.is_idle)
 
     def _note_in_journal(self, result: PlcResult, decided_at: datetime) -> None:
@@ -376,11 +383,6 @@ class Inspection:
 
     def _now_ns(self) -> int:
         return self._w.clock.monotonic_ns()
-
-
-def _answer_by_ns(execution: Execution) -> int:
-    allowed_ns = execution.deadline_ns - execution.arrived_ns
-    return execution.deadline_ns - min(ANSWER_MARGIN_NS, allowed_ns // 5)
 
 
 def _expiry_s(trigger: Trigger, execution: Execution | None) -> int:

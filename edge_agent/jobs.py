@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from edge_agent.clock import NS_PER_MS
 from models.contract.bundle import ModelRef
 from models.contract.messages import (
     Acquired,
@@ -16,6 +17,9 @@ from models.contract.messages import (
     Verdict,
 )
 from models.contract.recipe import Recipe, View
+
+ANSWER_MARGIN_NS = 10 * NS_PER_MS
+"""The answer leaves this long before the deadline: a publish takes 1 ms, a loaded network more."""
 
 Request = tuple[str, str, str]
 """Part, view and recipe that a trigger asks for."""
@@ -63,6 +67,11 @@ class Execution:
     view: View
     arrived_ns: int
     deadline_ns: int
+
+    @property
+    def answer_by_ns(self) -> int:
+        """When it is answered at the latest, whatever is known by then."""
+        return self.deadline_ns - min(ANSWER_MARGIN_NS, (self.deadline_ns - self.arrived_ns) // 5)
 
 
 @dataclass(frozen=True, slots=True)
