@@ -1,8 +1,10 @@
 """The serving process, put together: database, images, learning, API, dashboard."""
 
 import logging
+import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -30,7 +32,7 @@ from cloud.operating_points import Proposals
 from cloud.recipe_drafts import RecipeDrafts
 from cloud.recipes import Recipes
 from cloud.retention import Retention, RetentionClock
-from cloud.settings import HttpSettings, Settings
+from cloud.settings import HttpSettings, PlantSettings, Settings
 from cloud.telemetry import ServeMetrics
 from cloud.thumbnails import Thumbnails
 
@@ -50,6 +52,7 @@ def build_context(settings: Settings) -> Context:
     proposals, recipes = Proposals(database), Recipes(database)
     return Context(
         settings=settings,
+        clock=settings.plant.clock,
         database=database,
         images=images,
         accounts=Accounts(
@@ -126,6 +129,7 @@ def serve(settings: Settings, stopping: threading.Event) -> None:
         ConfigurationError: the port is taken, the database is not migrated, or a part cannot be
             made.
     """
+    _tell_time_of(settings.plant)
     listener = _listen(settings.http)
     context = build_context(settings)
     check_current(context.database)
@@ -151,6 +155,13 @@ def serve(settings: Settings, stopping: threading.Event) -> None:
         context.database.close()
         listener.close()
     LOGGER.info("stopped serving")
+
+
+def _tell_time_of(plant: PlantSettings) -> None:
+    # One process serves one plant: what pages and reports write with astimezone() is its time.
+    if plant.time_zone is not None:
+        os.environ["TZ"] = plant.time_zone
+        time.tzset()
 
 
 def _listen(http: HttpSettings) -> socket.socket:

@@ -7,10 +7,20 @@ file.
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -22,6 +32,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from cloud.errors import ConfigurationError
+from cloud.shifts import SHIFT_STARTS, PlantClock, time_of_day, zone_of
 from models.contract.model import first_fault
 
 ENV_PREFIX = "SIGHTLINE_CLOUD__"
@@ -107,6 +118,38 @@ class HttpSettings(Section):
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
         return self.host in {"127.0.0.1", "::1", "localhost"}
+
+
+class PlantSettings(Section):
+    """The time that the plant's people tell: counters of a shift, reports, every page."""
+
+    time_zone: str | None = None
+    """IANA name such as ``Europe/Berlin``; the machine's own time where it is not given."""
+    shift_starts: tuple[time, ...] = SHIFT_STARTS
+    """Times of day at which shifts begin, in rising order: ``["06:00", "14:00", "22:00"]``."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is not None:
+            zone_of(name)
+        return name
+
+    @field_validator("shift_starts", mode="before")
+    @classmethod
+    def _are_times_of_day(cls, starts: object) -> object:
+        if not isinstance(starts, list | tuple) or not starts:
+            raise ValueError('give at least one time of day, such as ["06:00"]')
+        found = tuple(time_of_day(start) for start in starts)
+        if any(later <= earlier for earlier, later in pairwise(found)):
+            raise ValueError("give them in rising order, each once")
+        return found
+
+    @property
+    def clock(self) -> PlantClock:
+        """What tells the plant's time."""
+        zone = zone_of(self.time_zone) if self.time_zone is not None else None
+        return PlantClock(zone, self.shift_starts)
 
 
 class AuthSettings(Section):
@@ -277,6 +320,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = BrokerSettings()
     ingest: IngestSettings = IngestSettings()
     http: HttpSettings = HttpSettings()
+    plant: PlantSettings = PlantSettings()
     auth: AuthSettings = AuthSettings()
     tuf: TufSettings = TufSettings()
     review: ReviewSettings = ReviewSettings()

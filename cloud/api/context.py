@@ -20,6 +20,7 @@ from cloud.operating_points import Proposals
 from cloud.recipe_drafts import RecipeDrafts
 from cloud.recipes import Recipes
 from cloud.settings import Settings
+from cloud.shifts import PlantClock
 from cloud.telemetry import ServeMetrics
 from cloud.thumbnails import Thumbnails
 
@@ -32,6 +33,7 @@ class Context:
     """Parts of the serving process; made once by `cloud.app`."""
 
     settings: Settings
+    clock: PlantClock
     database: Database
     images: ImageStore
     accounts: Accounts

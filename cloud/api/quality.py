@@ -16,6 +16,8 @@ from cloud.db.recipe_tables import ProposalState, RecipeProposal
 from cloud.operating_points import ClassCurve, read_curves
 from cloud.shift_report import ShiftReport, bucket_for, read_p_chart, read_report, report_csv
 from cloud.shift_report_html import report_html
+from cloud.shifts import PlantClock
+from cloud.statistics import Window
 
 router = APIRouter(prefix="/v1", tags=["quality"])
 
@@ -35,6 +37,15 @@ class ReportQuery(WindowQuery):
     """Which results count, and in which form they are told."""
 
     format: Literal["json", "csv", "html"] = "json"
+    shift: Literal["current", "last"] | None = None
+    """A shift of the plant's, instead of `since` and `until`."""
+
+    def window_at(self, clock: PlantClock) -> Window:
+        """What the report is about."""
+        if self.shift is None:
+            return self.window
+        since, until = clock.stretch("shift" if self.shift == "current" else "last-shift")
+        return Window(self.cell, since, until)
 
 
 class ProposalBody(BaseModel):
@@ -98,7 +109,7 @@ def get_shift_report(
 ) -> Response | ShiftReport:
     """Everything that a handover needs: rates with n and interval, Pareto, p-chart."""
     with context.database.read() as session:
-        report = read_report(session, query.window, now=datetime.now(UTC))
+        report = read_report(session, query.window_at(context.clock), now=datetime.now(UTC))
     if query.format == "html":
         return HTMLResponse(report_html(report))
     if query.format == "csv":

@@ -3,7 +3,6 @@
 import json
 from asyncio import to_thread
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,7 +13,7 @@ from cloud.audit import list_entries
 from cloud.dashboard.desk import Desk
 from cloud.dashboard.pieces import button, empty, panel, table, text
 from cloud.db.tables import AuditEntry
-from cloud.shifts import PERIODS, stretch_of
+from cloud.shifts import PERIODS
 
 PAGE_ROWS = 50
 MAX_DETAILS = 160
@@ -26,6 +25,7 @@ class AuditTab:
     def __init__(self, context: Context, desk: Desk) -> None:
         del desk  # nobody changes the log
         self._database = context.database
+        self._clock = context.clock
         self._wanted = {"actor": "", "action": "", "subject": "", "period": ""}
         self._before: int | None = None
         with ui.element("section").classes("sl-panel sl-filters"):
@@ -51,7 +51,7 @@ class AuditTab:
         return change
 
     def _link_exports(self) -> None:
-        since, until = stretch_of(self._wanted["period"], datetime.now().astimezone())
+        since, until = self._clock.stretch(self._wanted["period"])
         times = {
             "since": since.isoformat() if since else "",
             "until": until.isoformat() if until else "",
@@ -63,7 +63,7 @@ class AuditTab:
 
     async def load(self) -> None:
         """Read and show a page."""
-        since, until = stretch_of(self._wanted["period"], datetime.now().astimezone())
+        since, until = self._clock.stretch(self._wanted["period"])
         rows = await to_thread(
             list_entries,
             self._database,

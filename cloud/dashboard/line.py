@@ -32,7 +32,7 @@ TILES = (
 def install(frame: Frame) -> None:
     """Register the page."""
     database = frame.context.database
-    monitor = LineMonitor(database)
+    monitor = LineMonitor(database, frame.context.clock)
     legends = Feed(lambda: read_legend(database), period_s=LEGEND_PERIOD_S)
 
     def look() -> tuple[LineState, Json]:

@@ -7,14 +7,14 @@ every `RECOUNT_S`.
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cloud.db.session import Database
 from cloud.db.tables import Cell, Image, Result, ReviewStatus
-from cloud.shifts import shift_start
+from cloud.shifts import PlantClock
 from cloud.statistics import Window
 from cloud.statistics_queries import count_pictures, read_parts_by_cell
 from models.contract.messages import Verdict
@@ -77,8 +77,9 @@ class LineState:
 class LineMonitor:
     """Keeps the state of every cell; one thread at a time calls it (see `Feed`)."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: PlantClock) -> None:
         self._database = database
+        self._clock = clock
         self._memories: dict[str, CellMemory] = {}
         self._last_id = 0
         self._recount_at: datetime | None = None
@@ -90,8 +91,8 @@ class LineMonitor:
         Raises:
             UnavailableError: the database cannot be read.
         """
-        now = datetime.now().astimezone()
-        shift = shift_start(now)
+        now = self._clock.now()
+        shift = self._clock.shift_start(now)
         with self._database.read() as session:
             cells = tuple(session.scalars(select(Cell).order_by(Cell.cell)))
             is_due = self._recount_at is None or now >= self._recount_at or shift != self._shift
@@ -134,7 +135,7 @@ class LineMonitor:
                 self._memories[cell] = _recall(session, cell, now)
             self._memories[cell].counts = found
         self._shift = shift
-        self._recount_at = now + timedelta(seconds=RECOUNT_S)
+        self._recount_at = now.astimezone(UTC) + timedelta(seconds=RECOUNT_S)
 
 
 def _remember(memory: CellMemory, row: Result) -> None:

@@ -2,7 +2,6 @@
 
 from asyncio import to_thread
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +20,7 @@ from cloud.dashboard.pieces import empty, panel, skeleton, text
 from cloud.dashboard.quality_view import Figures, Json, quality_view
 from cloud.dashboard.result_queries import cells
 from cloud.shift_report import bucket_for, read_p_chart
-from cloud.shifts import PERIODS, stretch_of
+from cloud.shifts import PERIODS, PlantClock
 from cloud.statistics import Window
 from cloud.statistics_queries import read_pareto, read_summary
 
@@ -39,7 +38,7 @@ def install(frame: Frame) -> None:
     async def build(request: Request, identity: Identity) -> None:
         known = await to_thread(cells, context.database)
         with frame.page(request, identity, title="Quality", current="/quality"):
-            page = QualityPage(feeds, request.query_params, known)
+            page = QualityPage(feeds, request.query_params, known, context.clock)
             operating = OperatingBlock(context, identity)
         ui.timer(0.01, page.look, once=True)
         ui.timer(0.05, operating.load, once=True)
@@ -47,10 +46,10 @@ def install(frame: Frame) -> None:
     ui.page("/quality")(guarded(frame, build))
 
 
-def window_of(chosen: Chosen, now: datetime) -> Window:
+def window_of(chosen: Chosen, clock: PlantClock) -> Window:
     """What the figures are counted over."""
     cell, period, start, end = chosen
-    since, until = stretch_of(period, now, start=start, end=end)
+    since, until = clock.stretch(period, start=start, end=end)
     return Window(cell or None, since, until)
 
 
@@ -60,13 +59,12 @@ def read(context: Context, chosen: Chosen) -> Json:
     Raises:
         UnavailableError: the database cannot be read.
     """
-    now = datetime.now().astimezone()
-    window = window_of(chosen, now)
+    window = window_of(chosen, context.clock)
     with context.database.read() as session:
         figures = Figures(
             read_summary(session, window),
             read_pareto(session, window),
-            read_p_chart(session, window, bucket_s=bucket_for(window, now)),
+            read_p_chart(session, window, bucket_s=bucket_for(window, context.clock.now())),
         )
     return quality_view(figures, link=address_of(chosen))
 
@@ -80,8 +78,13 @@ class QualityPage:
     """The page in one browser."""
 
     def __init__(
-        self, feeds: Feeds[Chosen, Json], parameters: QueryParams, known: list[str]
+        self,
+        feeds: Feeds[Chosen, Json],
+        parameters: QueryParams,
+        known: list[str],
+        clock: PlantClock,
     ) -> None:
+        self._clock = clock
         self._values = {key: parameters.get(key, "") for key in KEYS}
         if self._values["period"] not in PERIODS:
             self._values["period"] = "24h"
@@ -138,7 +141,7 @@ class QualityPage:
         return change
 
     def _link_reports(self) -> None:
-        window = window_of(self._chosen, datetime.now().astimezone())
+        window = window_of(self._chosen, self._clock)
         wanted = {
             "cell": window.cell or "",
             "since": window.since.isoformat() if window.since else "",

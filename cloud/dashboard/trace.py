@@ -2,7 +2,7 @@
 
 from asyncio import to_thread
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,7 +25,7 @@ from cloud.dashboard.result_queries import (
 )
 from cloud.results import ResultFilter
 from cloud.score_search import ScoreBand
-from cloud.shifts import PERIODS, stretch_of
+from cloud.shifts import PERIODS, SHIFT_STARTS, stretch_of
 from models.contract.messages import HardReason, ReasonCode, Verdict
 
 NEWER_PERIOD_S = 3.0
@@ -55,10 +55,16 @@ def install(frame: Frame) -> None:
     ui.page("/trace")(guarded(frame, build))
 
 
-def search_of(chosen: dict[str, str], now: datetime) -> Search:
+def search_of(
+    chosen: dict[str, str], now: datetime, starts: tuple[time, ...] = SHIFT_STARTS
+) -> Search:
     """Turn what is chosen in the bar into a search; what cannot be read does not narrow."""
     since, until = stretch_of(
-        chosen.get("period", ""), now, start=chosen.get("from", ""), end=chosen.get("to", "")
+        chosen.get("period", ""),
+        now,
+        starts=starts,
+        start=chosen.get("from", ""),
+        end=chosen.get("to", ""),
     )
     verdict, reason, code = chosen.get("verdict"), chosen.get("reason"), chosen.get("code")
     category = chosen.get("category") or None
@@ -94,6 +100,7 @@ class TracePage:
         self, frame: Frame, parameters: QueryParams, known_cells: list[str], categories: list[str]
     ) -> None:
         self._database = frame.context.database
+        self._clock = frame.context.clock
         self._chosen = {key: parameters.get(key, "") for key in KEYS}
         self._rows: list[Json] = []
         self._next: Cursor | None = None
@@ -169,7 +176,7 @@ class TracePage:
         ui.navigate.to("/trace")
 
     def _search(self) -> Search:
-        return search_of(self._chosen, datetime.now().astimezone())
+        return search_of(self._chosen, self._clock.now(), self._clock.shift_starts)
 
     async def reload(self) -> None:
         """Show the newest rows that match."""

@@ -45,6 +45,11 @@ def test_relative_paths_are_taken_from_the_file(tmp_path: Path) -> None:
                      id="secret in the file"),
         pytest.param('[http]\nhost = "0.0.0.0"\n[auth]\nrequire_login = false', "127.0.0.1",
                      id="open to the network without login"),
+        pytest.param('[plant]\ntime_zone = "Europe/Berln"', "'Europe/Berln'", id="no such zone"),
+        pytest.param('[plant]\nshift_starts = ["6 am"]', "'06:00'", id="no time of day"),
+        pytest.param("[plant]\nshift_starts = [6, 14]", "'06:00'", id="a number is no time"),
+        pytest.param('[plant]\nshift_starts = ["14:00", "06:00"]', "rising", id="falling starts"),
+        pytest.param("[plant]\nshift_starts = []", "plant.shift_starts", id="no shift at all"),
         pytest.param('[database]\nurl = "nonsense"', "database.url", id="not a database"),
     ],
 )  # fmt: skip

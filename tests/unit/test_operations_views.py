@@ -13,7 +13,7 @@ from cloud.dashboard.wording import UNKNOWN, bytes_text
 from cloud.db.tables import Cell, Rollout, RolloutCell, RolloutPhase, RolloutState
 from cloud.fleet import RolloutView
 from cloud.score_search import ScoreBand
-from cloud.settings import RolloutSettings
+from cloud.settings import PlantSettings, RolloutSettings
 from cloud.shifts import stretch_of
 from cloud.statistics import pareto_bars, wilson_rate
 from models.contract.bundle import ModelRef
@@ -153,6 +153,20 @@ def test_stretches_of_time_begin_where_people_expect(
         return None if hours is None else midnight + timedelta(hours=hours)
 
     assert stretch_of(period, NOW) == (at(since), at(until))
+
+
+def test_the_plant_says_when_its_shifts_begin_and_in_which_zone() -> None:
+    plant = PlantSettings(time_zone="Europe/Berlin", shift_starts=("05:30", "17:30"))
+    now = datetime(2026, 3, 29, 8, tzinfo=UTC).astimezone(plant.clock.zone)
+    assert plant.clock.shift_start(now) == datetime(2026, 3, 29, 3, 30, tzinfo=UTC)
+    # That night the clocks went forward: the shift before it lasted eleven hours.
+    last = stretch_of("last-shift", now, starts=plant.shift_starts)
+    assert last == (
+        datetime(2026, 3, 28, 16, 30, tzinfo=UTC),
+        datetime(2026, 3, 29, 3, 30, tzinfo=UTC),
+    )
+    day, _ = stretch_of("24h", now)
+    assert day == datetime(2026, 3, 28, 8, tzinfo=UTC)
 
 
 def test_sizes_are_told_in_the_unit_that_keeps_them_short() -> None:

@@ -17,6 +17,7 @@ from cloud.db.migration import migrate
 from cloud.db.tables import Release, ReleaseState, Role
 from cloud.ingest_store import IngestStore
 from cloud.settings import Settings
+from cloud.shifts import SHIFT_STARTS
 from models.contract.messages import (
     DetectionRecord,
     Event,
@@ -111,6 +112,19 @@ def test_the_shift_report_tells_the_same_in_every_form(client: NewClient) -> Non
     assert "360 of 400" in page
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_report_of_the_last_shift_ends_where_the_shift_that_runs_begins(
+    client: NewClient,
+) -> None:
+    last, current = (
+        client(Role.VIEWER).get("/v1/reports/shift", params={"shift": shift}).json()["window"]
+        for shift in ("last", "current")
+    )
+    assert last["until"] == current["since"]
+    assert current["until"] is None
+    began = [datetime.fromisoformat(window["since"]).astimezone() for window in (last, current)]
+    assert all(moment.time() in SHIFT_STARTS for moment in began)
 
 
 def test_a_search_by_score_finds_the_class_in_its_band_page_by_page(
