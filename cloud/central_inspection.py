@@ -23,6 +23,7 @@ from cloud.errors import (
     ImageRefusedError,
     InvalidError,
     NotFoundError,
+    NothingReleasedError,
     UnavailableError,
 )
 from cloud.pictures import measure
@@ -133,7 +134,8 @@ class CentralInspection:
             BusyError: too many wait.
             InvalidError: it is no picture, or one that is too large.
             NotFoundError: there is no such recipe or view.
-            UnavailableError: no model is released, or no verdict came in time.
+            NothingReleasedError: there is no model to judge with.
+            UnavailableError: no verdict came in time.
         """
         entered = time.monotonic()
         self._check(order.content)
@@ -215,7 +217,7 @@ class CentralInspection:
             self._looked_at = time.monotonic()
             if release is None:
                 self._served = None
-                raise UnavailableError("no model is released yet")
+                raise NothingReleasedError
             if self._served is None or self._served.model.release != release.release:
                 self._served = _served(release)
                 LOGGER.info("model is served", extra={"release": release.release})

@@ -54,6 +54,19 @@ class ConflictError(RequestError):
     title = "Conflict"
 
 
+class NothingReleasedError(ConflictError):
+    """There is no released model to judge pictures with."""
+
+    slug = "nothing-released"
+    title = "No model is released"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is no model to judge with: release one on the page Models or with "
+            "`sightline-cloud release BUNDLE --rollout`, then send the picture again"
+        )
+
+
 class InvalidError(RequestError):
     """The request is well formed, but breaks a rule."""
 

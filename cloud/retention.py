@@ -7,12 +7,25 @@ are made of; the audit log is never touched. Each round that dropped something s
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, delete, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    cast,
+    delete,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cloud import audit
@@ -39,6 +52,8 @@ from models.contract.messages import HardReason
 LOGGER = logging.getLogger(__name__)
 BATCH = 1_000
 """Rows of one transaction: ingest waits for no longer than that takes."""
+MAX_COUNTED = 100_000
+"""More rows than these are told as these: nobody waits for a page that counts years."""
 
 
 @dataclass(slots=True)
@@ -88,7 +103,7 @@ class Retention:
             for name, model, moment, cutoff in self._due():
                 while not stopping.is_set() and (count := self._drop_rows(model, moment, cutoff)):
                     setattr(dropped, name, getattr(dropped, name) + count)
-            for condition in self._due_pictures():
+            for _, condition in self._due_pictures():
                 while not stopping.is_set() and self._drop_pictures(condition, dropped):
                     pass
         finally:
@@ -97,6 +112,21 @@ class Retention:
                 with self._database.write() as session:
                     audit.record(session, actor, "apply retention", "all", **asdict(dropped))
         return dropped
+
+    def due(self) -> dict[str, int]:
+        """How much a round would drop, by the name of the setting; no more than `MAX_COUNTED`.
+
+        Raises:
+            UnavailableError: the database cannot be read.
+        """
+        found: Counter[str] = Counter()
+        with self._database.read() as session:
+            for name, _, moment, cutoff in self._due():
+                setting = "results_days" if name == "truths" else f"{name}_days"
+                found[setting] += _count(session, moment < cutoff)
+            for name, condition in self._due_pictures():
+                found[name] += _count(session, condition)
+        return dict(found)
 
     def _cutoff(self, days: float) -> datetime:
         return self._now() - timedelta(days=days)
@@ -114,18 +144,18 @@ class Retention:
             cutoff = self._cutoff(settings.dead_letters_days)
             yield "dead_letters", DeadLetter, DeadLetter.received_at, cutoff
 
-    def _due_pictures(self) -> Iterator[ColumnElement[bool]]:
+    def _due_pictures(self) -> Iterator[tuple[str, ColumnElement[bool]]]:
         settings = self._settings
         is_audit = cast(Image.hard_reasons, Text) == f'["{HardReason.AUDIT}"]'
         waits = Image.status.not_in([ReviewStatus.LABELLED, ReviewStatus.REJECTED])
-        for days, kind in (
-            (settings.labelled_days, Image.status == ReviewStatus.LABELLED),
-            (settings.rejected_days, Image.status == ReviewStatus.REJECTED),
-            (settings.audit_days, and_(waits, is_audit)),
-            (settings.pending_days, and_(waits, not_(is_audit))),
+        for name, days, kind in (
+            ("labelled_days", settings.labelled_days, Image.status == ReviewStatus.LABELLED),
+            ("rejected_days", settings.rejected_days, Image.status == ReviewStatus.REJECTED),
+            ("audit_days", settings.audit_days, and_(waits, is_audit)),
+            ("pending_days", settings.pending_days, and_(waits, not_(is_audit))),
         ):
             if days:
-                yield and_(kind, Image.created_at < self._cutoff(days))
+                yield name, and_(kind, Image.created_at < self._cutoff(days))
 
     def _drop_rows(
         self, model: type[Any], moment: InstrumentedAttribute[datetime], cutoff: datetime
@@ -166,6 +196,11 @@ class Retention:
         return bool(images)
 
 
+def _count(session: Session, condition: ColumnElement[bool]) -> int:
+    some = select(literal(1)).where(condition).limit(MAX_COUNTED).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
+
+
 def _standing(session: Session, image: Image) -> Tallies:
     """What a dropped picture no longer counts as: it neither waits nor takes room.
 
@@ -185,6 +220,11 @@ def _drop_details(session: Session, results: Sequence[Result]) -> None:
                     model.cell == cell, model.boot_id == boot_id, model.seq.in_(seqs)
                 )
             )
+
+
+def next_round(settings: RetentionSettings, now: datetime) -> datetime:
+    """When the serving process applies retention next."""
+    return now + timedelta(seconds=seconds_until(settings.hour, now))
 
 
 class RetentionClock:

@@ -52,7 +52,8 @@ async def inspect_picture(
     """Judge one JPEG or PNG with the released model, as a cell would.
 
     By a recipe of the server, or, where none is named, by whether any defect is found. A repeated
-    `Idempotency-Key` gets the same answer. 429 and 503 say with `Retry-After` when to come again.
+    `Idempotency-Key` gets the same answer. 429 and 503 say with `Retry-After` when to come again;
+    409 says that no model is released.
     """
     desk = learning.inspections
     with desk.place():

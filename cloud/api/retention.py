@@ -2,13 +2,14 @@
 
 import threading
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from cloud.api.context import Admin, Context, Ctx
 from cloud.errors import ConflictError
-from cloud.retention import Retention
+from cloud.retention import Retention, next_round
 from cloud.settings import RetentionSettings
 
 router = APIRouter(prefix="/v1/retention", tags=["admin"])
@@ -26,10 +27,36 @@ class DroppedOut(BaseModel):
     picture_bytes: int
 
 
+class DueOut(BaseModel):
+    """What the next round drops."""
+
+    at: datetime
+    kinds: dict[str, int]
+    """By the name of the setting; 100,000 stands for that many or more."""
+
+
 @router.get("")
 def get_retention(context: Ctx, _admin: Admin) -> RetentionSettings:
     """Days by kind, as the server's settings have them; 0: for ever."""
     return context.settings.retention
+
+
+@router.get("/due")
+def get_due(context: Ctx, _admin: Admin) -> DueOut:
+    """What the next round drops, as far as it is there by now."""
+    return due_next(context)
+
+
+def due_next(context: Context) -> DueOut:
+    """What the next round drops, and when that is.
+
+    Raises:
+        UnavailableError: the database cannot be read.
+    """
+    settings = context.settings.retention
+    at = next_round(settings, datetime.now(UTC))
+    keep = Retention(context.database, context.images, settings, now=lambda: at)
+    return DueOut(at=at, kinds=keep.due())
 
 
 @router.post("/runs", status_code=201)

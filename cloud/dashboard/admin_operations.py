@@ -6,13 +6,14 @@ from functools import partial
 from nicegui import ui
 
 from cloud.api.context import Context
-from cloud.api.retention import apply_now
+from cloud.api.retention import DueOut, apply_now, due_next
 from cloud.backups import BackupState
 from cloud.dashboard import wording
 from cloud.dashboard.blocks import Blocks
 from cloud.dashboard.desk import Desk
 from cloud.dashboard.pieces import button, chip, confirm, empty, facts, panel, skeleton, table, text
 from cloud.errors import CloudError
+from cloud.retention import MAX_COUNTED
 from cloud.settings import RetentionSettings
 from cloud.storage_use import StorageUse, read_storage_use
 
@@ -50,14 +51,15 @@ class StorageTab:
         """Read and show it."""
         try:
             use = await to_thread(read_storage_use, self._context.database, self._context.images)
+            due = await to_thread(due_next, self._context)
         except CloudError as error:
             ui.notify(wording.sentence(str(error)), type="negative")
             return
         self._body.clear()
         with self._body:
-            self._show(use)
+            self._show(use, due)
 
-    def _show(self, use: StorageUse) -> None:
+    def _show(self, use: StorageUse, due: DueOut) -> None:
         count = sum(row.count for row in use.pictures)
         total = sum(row.num_bytes for row in use.pictures)
         free = "remote" if use.free_bytes is None else wording.bytes_text(use.free_bytes)
@@ -82,7 +84,7 @@ class StorageTab:
                 with panel("Where things are"):
                     self._places()
             with panel("How long things are kept"):
-                _kept(self._context.settings.retention)
+                _kept(self._context.settings.retention, due)
                 if self._context.settings.retention.is_limited:
                     with ui.element("div").classes("sl-row"):
                         button("Apply now", self._ask, kind="danger", small=True).classes("sl-push")
@@ -109,21 +111,29 @@ class StorageTab:
         )
 
 
-def _kept(limits: RetentionSettings) -> None:
-    """How long each kind is kept."""
-    with table(("What", "Is kept"), right=("Is kept",)):
+def _kept(limits: RetentionSettings, due: DueOut) -> None:
+    """How long each kind is kept, and what goes next."""
+    with table(("What", "Is kept", "Goes next"), right=("Is kept", "Goes next")):
         for name, words in KINDS.items():
             days = getattr(limits, name)
             with ui.element("tr"):
                 with ui.element("td"):
                     text(words)
-                with ui.element("td").classes("sl-right sl-num"):
-                    text(f"{days} days" if days else "for ever")
+                for figure in (f"{days} days" if days else "for ever", _going(due.kinds.get(name))):
+                    with ui.element("td").classes("sl-right sl-num"):
+                        text(figure)
     text(
-        f"Applied every day at {limits.hour:02d}:00 UTC; set in [retention] of the server's file. "
-        "Figures stay, the audit log always.",
+        f"Next applied {due.at.astimezone():%d %b %H:%M}, every day at {limits.hour:02d}:00 UTC; "
+        "set in [retention] of the server's file. Figures stay, the audit log always.",
         "sl-small sl-muted",
     )
+
+
+def _going(count: int | None) -> str:
+    if not count:
+        return wording.UNKNOWN if count is None else "none"
+    more = " or more" if count >= MAX_COUNTED else ""
+    return f"{wording.count_text(count)}{more}"
 
 
 def _pictures(use: StorageUse, total: int) -> None:

@@ -119,7 +119,13 @@ def test_each_kind_goes_after_its_days_and_the_figures_stay(
     with database.read() as session:
         before = read_summary(session, Window())
     settings = RetentionSettings(results_days=30, audit_days=10, pending_days=50, rejected_days=60)
-    dropped = Retention(database, images, settings, now=lambda: NOW).run()
+    retention = Retention(database, images, settings, now=lambda: NOW)
+    due, dropped = retention.due(), retention.run()
+    assert due == {
+        "results_days": 140, "audit_days": 43, "pending_days": 25, "rejected_days": 1,
+        "dead_letters_days": 1,
+    }  # fmt: skip
+    assert (retention.due().keys(), sum(retention.due().values())) == (due.keys(), 0)
     assert (dropped.results, dropped.truths, dropped.dead_letters) == (70, 70, 1)
     assert (count(database, Result), count(database, Truth)) == (30, 30)
     assert (count(database, Finding), count(database, HardMark)) == (15, 30)

@@ -79,7 +79,8 @@ def robot(settings: Settings, database: Database, tmp_path: Path) -> Iterator[Ro
 def test_a_picture_is_judged_with_the_released_model(robot: Robot) -> None:
     content = GOLDEN.read_bytes()
     early = robot.send(content)
-    assert (early.status_code, early.headers["retry-after"]) == (503, "1"), "nothing is released"
+    assert (early.status_code, early.json()["title"]) == (409, "No model is released")
+    assert "sightline-cloud release" in early.json()["detail"]
     robot.learning.registry.approve(
         robot.learning.registry.add(PLATE, actor="mara").release, actor="mara"
     )
