@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from cloud.broker import BrokerLink
 from cloud.consumer import Consumer
 from cloud.errors import CloudError, ConfigurationError
+from cloud.garbage import RareCollection
 from cloud.ingest_metrics import IngestMetrics
 from cloud.ingest_store import IngestStore
 from cloud.settings import BrokerSettings, IngestSettings
@@ -45,6 +46,7 @@ class Ingest:
         self._consumers: list[Consumer] = []
         self._threads: list[threading.Thread] = []
         self._failure: BaseException | None = None
+        self._garbage = RareCollection()
         # A group for each stream: iotcore deals a group's messages to all its members, whatever
         # each has subscribed to.
         group = settings.group
@@ -91,6 +93,7 @@ class Ingest:
 
     def start(self) -> None:
         """Connect and begin to write, in the background."""
+        self._garbage.start()
         for thread in self._threads:
             thread.start()
         for link in self._links:
@@ -123,6 +126,7 @@ class Ingest:
             thread.join(10.0)
         for link in self._links:
             link.stop()
+        self._garbage.stop()
 
 
 def run_until(ingest: Ingest, stopping: threading.Event) -> None:
