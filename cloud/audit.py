@@ -70,12 +70,19 @@ def all_entries(
     database: Database, *, since: datetime | None = None, until: datetime | None = None
 ) -> Iterator[AuditEntry]:
     """Every entry, newest first, read a piece at a time: the log may be long."""
-    before: int | None = None
+    query = select(AuditEntry).order_by(AuditEntry.at.desc(), AuditEntry.id.desc())
+    if since is not None:
+        query = query.where(AuditEntry.at >= since)
+    if until is not None:
+        query = query.where(AuditEntry.at < until)
+    piece = query.limit(EXPORTED_AT_ONCE)
     while True:
-        rows = list_entries(
-            database, limit=EXPORTED_AT_ONCE, before=before, since=since, until=until
-        )
+        with database.read() as session:
+            rows = session.scalars(piece).all()
         yield from rows
         if len(rows) < EXPORTED_AT_ONCE:
             return
-        before = rows[-1].id
+        # By time, as its bounds are: by number, each piece would read all the rest to sort it.
+        last = rows[-1]
+        older = (AuditEntry.at < last.at) | ((AuditEntry.at == last.at) & (AuditEntry.id < last.id))
+        piece = query.where(AuditEntry.at <= last.at, older).limit(EXPORTED_AT_ONCE)

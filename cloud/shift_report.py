@@ -11,7 +11,13 @@ from cloud.control_chart import Group, PChart, p_chart
 from cloud.csv_rows import csv_lines
 from cloud.db.tables import Cell
 from cloud.statistics import ParetoBar, Rate, Summary, Window
-from cloud.statistics_queries import read_pareto, read_summary, read_yield
+from cloud.statistics_queries import (
+    no_summary,
+    read_pareto,
+    read_summaries,
+    read_summary,
+    read_yield,
+)
 
 _BUCKETS_S = (900, 1_800, 3_600, 14_400, 28_800, 86_400, 604_800)
 MAX_GROUPS = 48
@@ -53,11 +59,13 @@ def read_p_chart(session: Session, window: Window, *, bucket_s: int) -> PChart:
 
 def read_report(session: Session, window: Window, *, now: datetime) -> ShiftReport:
     """Read everything that the report tells."""
-    cells = [window.cell] if window.cell else session.scalars(select(Cell.cell).order_by(Cell.cell))
-    summaries = {} if window.cell else {ALL_CELLS: read_summary(session, window)}
-    for cell in cells:
-        own = Window(cell, window.since, window.until)
-        summaries[cell] = read_summary(session, own)
+    if window.cell:
+        summaries = {window.cell: read_summary(session, window)}
+    else:
+        busy = read_summaries(session, window)
+        cells = session.scalars(select(Cell.cell).order_by(Cell.cell))
+        summaries = {ALL_CELLS: read_summary(session, window)}
+        summaries |= {cell: busy.get(cell) or no_summary() for cell in cells}
     return ShiftReport(
         window=window,
         made_at=now,

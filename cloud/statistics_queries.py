@@ -33,12 +33,15 @@ from cloud.tally_queries import (
     sum_by_bucket,
     sum_by_cell,
     sum_tallies,
+    sum_tallies_by_cell,
 )
 from models.contract.messages import Verdict
 
 MAX_BUCKETS = 1_000
 LATENCY_SAMPLE = 2_000
 """Latest results that the latency percentiles are taken over."""
+LATENCY_SAMPLE_OF_CELLS = 500
+"""The same where every cell is asked for at once."""
 _SUMMARY = (
     TallyKind.VERDICT,
     TallyKind.FIRST,
@@ -55,7 +58,24 @@ def read_summary(session: Session, window: Window) -> Summary:
     A recipe narrows results and first-pass yield; pictures and findings from downstream belong to
     no recipe and stay those of the cell.
     """
-    sums = sum_tallies(session, window, _SUMMARY)
+    return _summary(sum_tallies(session, window, _SUMMARY), _latency(session, window))
+
+
+def read_summaries(session: Session, window: Window) -> dict[str, Summary]:
+    """The same for each cell that there is anything of; their latency is that of fewer results."""
+    found = {}
+    for cell, sums in sorted(sum_tallies_by_cell(session, window, _SUMMARY).items()):
+        own = Window(cell, window.since, window.until, window.recipe_id)
+        found[cell] = _summary(sums, _latency(session, own, sample=LATENCY_SAMPLE_OF_CELLS))
+    return found
+
+
+def no_summary() -> Summary:
+    """The figures of a cell that did nothing."""
+    return _summary(Counter(), Latency(0, None, None))
+
+
+def _summary(sums: Sums, latency: Latency) -> Summary:
     verdicts = dict.fromkeys(map(str, Verdict), 0) | _by_name(sums, TallyKind.VERDICT)
     hard = Counter(_by_name(sums, TallyKind.HARD))
     return Summary(
@@ -66,7 +86,7 @@ def read_summary(session: Session, window: Window) -> Summary:
         false_rejects=_look_rate(sums, Look.REJECT, bad=False),
         reported_escapes=sums[TallyKind.TRUTH, Verdict.NOT_OK, Verdict.OK],
         reported_false_rejects=sums[TallyKind.TRUTH, Verdict.OK, Verdict.NOT_OK],
-        latency=_latency(session, window),
+        latency=latency,
         hard_images=dict(hard.most_common()),
         review=_review_counts(sums),
     )
@@ -162,12 +182,12 @@ def _review_counts(sums: Sums) -> dict[str, int]:
     return dict.fromkeys(map(str, ReviewStatus), 0) | _by_name(sums, TallyKind.REVIEW)
 
 
-def _latency(session: Session, window: Window) -> Latency:
+def _latency(session: Session, window: Window, *, sample: int = LATENCY_SAMPLE) -> Latency:
     query = (
         select(Result.processing_ms)
         .where(*conditions(window, Result))
         .order_by(Result.created_at.desc(), Result.id.desc())
-        .limit(LATENCY_SAMPLE)
+        .limit(sample)
     )
     times = list(session.scalars(query))
     return Latency(len(times), percentile(times, 0.5), percentile(times, 0.99))

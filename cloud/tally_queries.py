@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 
-from sqlalchemy import ColumnElement, Select, func, select, union_all
+from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from cloud.db.count_tables import Tally
@@ -31,8 +31,27 @@ _WITH_RECIPE = _OF_RESULTS | {TallyKind.CAUSE}
 
 def sum_tallies(session: Session, window: Window, kinds: Sequence[TallyKind]) -> Sums:
     """How often each thing of these kinds happened in a window."""
-    segments, edges = cover(window.since, window.until)
     sums: Sums = Counter()
+    for _, kind, name, detail, n in _tallied(session, window, kinds, by_cell=False):
+        sums[kind, name, detail] += n
+    return sums
+
+
+def sum_tallies_by_cell(
+    session: Session, window: Window, kinds: Sequence[TallyKind]
+) -> dict[str, Sums]:
+    """The same for each cell that there is anything of."""
+    sums: dict[str, Sums] = defaultdict(Counter)
+    for cell, kind, name, detail, n in _tallied(session, window, kinds, by_cell=True):
+        sums[cell][kind, name, detail] += n
+    return dict(sums)
+
+
+def _tallied(
+    session: Session, window: Window, kinds: Sequence[TallyKind], *, by_cell: bool
+) -> Iterator[tuple[str, str, str, str, int]]:
+    """Cell, kind, name, detail, and how often; the cell is only right where it is asked for."""
+    segments, edges = cover(window.since, window.until)
     groups = [
         ([kind for kind in kinds if kind in _WITH_RECIPE], window.recipe_id),
         ([kind for kind in kinds if kind not in _WITH_RECIPE], None),
@@ -42,14 +61,13 @@ def sum_tallies(session: Session, window: Window, kinds: Sequence[TallyKind]) ->
             continue
         parts = [_segment(segment, window.cell, wanted, recipe_id) for segment in segments]
         tallied = union_all(*parts).subquery()
-        columns = tallied.c.kind, tallied.c.name, tallied.c.detail
-        for kind, name, detail, n in session.execute(
-            select(*columns, func.sum(tallied.c.n)).group_by(*columns)
-        ):
-            sums[kind, name, detail] += int(n)
+        cell = tallied.c.cell if by_cell else literal("").label("cell")
+        columns = cell, tallied.c.kind, tallied.c.name, tallied.c.detail
+        grouped = columns if by_cell else columns[1:]
+        for row in session.execute(select(*columns, func.sum(tallied.c.n)).group_by(*grouped)):
+            yield (*row[:4], int(row[4]))
     for key, n in _in_edges(session, window, edges, kinds):
-        sums[key.kind, key.name, key.detail] += n
-    return sums
+        yield key.cell, key.kind, key.name, key.detail, n
 
 
 def sum_by_cell(session: Session, window: Window, kind: TallyKind) -> Counter[tuple[str, str]]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
+from sqlalchemy.orm import load_only
 
 from cloud.api.context import Ctx, Viewer
 from cloud.api.learning import Learning
@@ -149,7 +150,11 @@ def get_lineage(context: Ctx, learning: Learning, _viewer: Viewer) -> LineageOut
     with context.database.read() as session:
         snapshots = session.scalars(select(Snapshot).order_by(newest).limit(NUM_OF_A_KIND)).all()
         runs = session.scalars(
-            select(TrainingRun).order_by(TrainingRun.created_at.desc()).limit(NUM_OF_A_KIND)
+            # Not their reports, which are long.
+            select(TrainingRun)
+            .options(load_only(TrainingRun.run_id, TrainingRun.state, TrainingRun.snapshot_id))
+            .order_by(TrainingRun.created_at.desc())
+            .limit(NUM_OF_A_KIND)
         ).all()
         cells = session.scalars(select(Cell).order_by(Cell.cell)).all()
     releases = learning.registry.recent(limit=NUM_OF_A_KIND)

@@ -5,9 +5,10 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from cloud.api.context import Ctx, Viewer
+from cloud.api.context import Viewer
+from cloud.api.learning import Learning
 from cloud.drift import DriftLevel, Shift
-from cloud.drift_watch import CellDrift, DriftWatch
+from cloud.drift_watch import CellDrift
 
 router = APIRouter(prefix="/v1/fleet", tags=["cells"])
 
@@ -44,9 +45,9 @@ class CellDriftOut(BaseModel):
 
 
 @router.get("/drift")
-def list_drift(context: Ctx, _viewer: Viewer) -> list[CellDriftOut]:
+def list_drift(learning: Learning, _viewer: Viewer) -> list[CellDriftOut]:
     """Population stability index of score, class, brightness and sharpness, of every cell.
 
-    The time right after the present model came is compared with the latest parts.
+    The time right after the present model came is compared with the latest parts, once a minute.
     """
-    return [CellDriftOut.of(drift) for drift in DriftWatch(context.database).cells()]
+    return [CellDriftOut.of(drift) for drift in learning.drift.cells()]

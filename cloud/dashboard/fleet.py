@@ -19,7 +19,6 @@ from cloud.dashboard.fleet_view import FleetState, Json, drift_view, fleet_view
 from cloud.dashboard.frame import Frame, guarded
 from cloud.dashboard.pieces import button, confirm, empty, panel, skeleton, small_dialog, text
 from cloud.db.tables import Cell, DeadLetter, Role, StationLogEntry
-from cloud.drift_watch import DriftWatch
 from models.contract.messages import FollowMode
 
 PERIOD_S = 2.0
@@ -38,7 +37,7 @@ def install(frame: Frame) -> None:
     context = frame.context
     rules = context.settings.rollout
     feed = Feed(lambda: fleet_view(read_state(context), rules), period_s=PERIOD_S)
-    watch = DriftWatch(context.database)
+    watch = context.learning.drift
     drift = Feed(lambda: drift_view(watch.cells()), period_s=DRIFT_PERIOD_S)
 
     def build(request: Request, identity: Identity) -> None:

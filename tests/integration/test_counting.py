@@ -23,6 +23,7 @@ from cloud.statistics_queries import (
     read_pareto,
     read_parts_by_cell,
     read_record_counts,
+    read_summaries,
     read_summary,
     read_verdicts_over_time,
     read_yield,
@@ -161,6 +162,13 @@ def test_figures_of_any_window_equal_counting_its_records(
             fine = read_verdicts_over_time(session, window, bucket_s=420)
             yields = read_yield(session, window, bucket_s=86_400)
             by_cell = read_parts_by_cell(session, window)
+            summaries = read_summaries(session, window)
+            alone = {
+                name: read_summary(session, Window(name, since, until, recipe))
+                for name in summaries
+            }
+        assert summaries == alone
+        assert sum(found.results for found in summaries.values()) == len(within)
         joined = sum(not body.is_partial for body in within)
         assert summary.results == len(within)
         assert sum(bar.count for bar in pareto) == sum(len(body.reasons) for body in within)

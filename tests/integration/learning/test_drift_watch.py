@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import delete
 
+from cloud import drift_watch
 from cloud.db.migration import migrate
 from cloud.db.session import Database
 from cloud.db.tables import Cell, Result
@@ -91,6 +93,24 @@ def test_a_new_model_starts_a_new_reference(
     assert drift(database).level is DriftLevel.UNKNOWN
     records(database, after, NUM_CURRENT, mean_grey=100, bundle="b" * 16)
     assert drift(database).level is DriftLevel.STABLE
+
+
+def test_what_was_found_is_told_for_a_minute_and_a_full_reference_is_read_once(
+    database: Database, clock: Callable[[], datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift_watch, "NUM_REFERENCE", 150)
+    seconds = iter([0.0, 59.0, 61.0, 61.0])
+    watch = DriftWatch(database, now_s=lambda: next(seconds))
+    after = records(database, clock(), 150, mean_grey=120)
+    after = records(database, after, NUM_CURRENT, mean_grey=120)
+    first = watch.cells()
+    records(database, after, NUM_CURRENT, mean_grey=100)
+    with database.write() as session:
+        session.execute(delete(Result).where(Result.created_at < after))
+    assert watch.cells() is first
+    [found] = watch.cells()
+    assert (first[0].level, found.level) == (DriftLevel.STABLE, DriftLevel.ALARM)
+    assert found.since == clock()
 
 
 def test_a_drift_alarm_asks_for_labels_of_what_has_changed(
