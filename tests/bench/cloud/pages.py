@@ -1,5 +1,6 @@
 """Every page, list and figure over a long history: how long it takes, and how it grows."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +11,13 @@ from typing import Any
 import httpx
 import psycopg
 
-from cloud.db.migration import migrate
-from cloud.db.session import Database
 from simulators.ports import free_port
 
+from ..machine import commit, load_average  # noqa: TID252
 from .figures import say, spread
-from .seeding import NUM_CELLS, ROWS_A_DAY, seed
-from .servers import broker, cloud, new_database, postgresql, process, wait_for_port
+from .history import keep_history
+from .seeding import NUM_CELLS, ROWS_A_DAY
+from .servers import broker, cloud, postgresql, process, wait_for_port
 
 ROUNDS = 40
 CELL = "plant/hall/line3/cell7"
@@ -24,25 +25,45 @@ PAGES = ("/", "/quality", "/trace", "/review", "/models", "/training", "/fleet")
 Call = tuple[str, dict[str, Any]]
 
 
-def measure(folder: Path, *, sizes: tuple[int, ...], rounds: int = ROUNDS) -> dict[str, Any]:
-    """Time everything at each size, the history growing backwards in between."""
-    newest = datetime.now(UTC) - timedelta(seconds=30)
-    by_size: dict[int, dict[str, dict[str, float]]] = {}
-    details: dict[str, Any] = {"rows_a_day": ROWS_A_DAY, "cells": NUM_CELLS, "seeding_s": {}}
+def prepare(folder: Path, *, size: int, is_fresh: bool) -> dict[str, Any]:
+    """Make the history, without measuring anything: that needs no quiet machine."""
+    if is_fresh:
+        _Kept(folder / "pages.json").forget()
     with postgresql(folder / "postgresql") as server:
-        url = new_database(server, "history")
-        database = Database(url)
-        migrate(database)
-        low = 0
-        for size in sizes:
-            say(f"pages: making {size - low:,} results")
-            details["seeding_s"][size] = seed(database, low=low, high=size, newest=newest)
-            low = size
-            details[f"database_gb_{size}"] = _size_gb(url)
-            with _serving(folder, url) as client:
-                by_size[size] = _time_all(client, newest, size, rounds)
-            say(f"pages: {size:,} results: {_worst(by_size[size])}")
-        database.close()
+        history = keep_history(server, size=size, is_fresh=is_fresh)
+    return {"top": {}, "results": history.num_results, "seconds": round(history.seconds, 1)}
+
+
+def measure(
+    folder: Path, *, sizes: tuple[int, ...], rounds: int = ROUNDS, is_fresh: bool = False
+) -> dict[str, Any]:
+    """Time everything at each size, the history growing backwards in between.
+
+    What was measured at a size stays in the folder: a later run, over a longer history, tells it
+    again and goes on from there.
+    """
+    kept = _Kept(folder / "pages.json")
+    if is_fresh:
+        kept.forget()
+    details: dict[str, Any] = {"rows_a_day": ROWS_A_DAY, "cells": NUM_CELLS}
+    with postgresql(folder / "postgresql") as server:
+        for number, size in enumerate(sizes):
+            history = keep_history(server, size=size, is_fresh=is_fresh and number == 0)
+            details["seeding_s"] = round(history.seconds, 1)
+            if history.num_results > size:
+                if size not in kept.by_size:
+                    raise SystemExit(
+                        f"the history has {history.num_results:,} results already, and nothing is"
+                        f" known of {size:,}: --fresh makes it anew"
+                    )
+                say(f"pages: {size:,} results: as measured before")
+                continue
+            with _serving(folder, history.url) as client:
+                timed = _time_all(client, history.newest, size, rounds)
+            age_h = (datetime.now(UTC) - history.newest).total_seconds() / 3600
+            kept.keep(size, timed, age_h=round(age_h, 1), gigabytes=_size_gb(history.url))
+            say(f"pages: {size:,} results: {_worst(timed)}")
+    by_size = {size: kept.by_size[size] for size in sizes}
     small, large = by_size[sizes[0]], by_size[sizes[-1]]
     growth = {
         name: round(large[name]["p50"] / small[name]["p50"], 2)
@@ -51,19 +72,57 @@ def measure(folder: Path, *, sizes: tuple[int, ...], rounds: int = ROUNDS) -> di
     }
     trace = large["trace"]
     pages = {name: figures["p95"] for name, figures in large.items()}
-    return {
-        "top": {
-            "page_p95_ms_worst": max(pages.values()),
-            "page_p95_worst_is": max(pages, key=lambda name: pages[name]),
-            "trace_p95_ms": trace["p95"],
+    top: dict[str, Any] = {
+        "page_p95_ms_worst": max(pages.values()),
+        "page_p95_worst_is": max(pages, key=lambda name: pages[name]),
+        "trace_p95_ms": trace["p95"],
+        "sizes": {"results": list(sizes), "rounds": rounds},
+    }
+    if len(sizes) > 1:
+        top |= {
             "growth_1m_to_10m_worst": max(growth.values()),
             "growth_worst_is": max(growth, key=lambda name: growth[name]),
-            "sizes": {"results": list(sizes), "rounds": rounds},
-        },
+        }
+    return {
+        "top": top,
         "by_size": {str(size): found for size, found in by_size.items()},
+        "measured": {str(size): kept.circumstances[size] for size in sizes},
         "growth_of_p50": growth,
         **details,
     }
+
+
+class _Kept:
+    """What was measured at each size, and when."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        document = json.loads(path.read_text()) if path.exists() else {}
+        self.by_size: dict[int, dict[str, dict[str, float]]] = {
+            int(size): found["timed"] for size, found in document.items()
+        }
+        self.circumstances: dict[int, dict[str, Any]] = {
+            int(size): found["measured"] for size, found in document.items()
+        }
+
+    def keep(self, size: int, timed: dict[str, dict[str, float]], **facts: object) -> None:
+        self.by_size[size] = timed
+        self.circumstances[size] = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "load_average_after": load_average(),
+            **facts,
+        }
+        document = {
+            str(known): {"timed": found, "measured": self.circumstances[known]}
+            for known, found in self.by_size.items()
+        }
+        self._path.write_text(json.dumps(document, indent=1) + "\n")
+
+    def forget(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self.by_size.clear()
+        self.circumstances.clear()
 
 
 @contextmanager

@@ -4,13 +4,11 @@ Rows are made by the server itself (generate_series) and counted by `cloud.db.re
 so that ten million take minutes. The newest come first: a longer history reaches further back.
 """
 
-import time
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, text
 
 from cloud.db.recount import recount_tallies
-from cloud.db.session import Database
 
 ROWS_A_DAY = 27_400
 """Ten million in a year: twenty cells with a part a minute each."""
@@ -58,7 +56,7 @@ FROM (
 _FINDINGS = """
 INSERT INTO findings (cell, boot_id, seq, position, code, category, created_at)
 SELECT cell, boot_id, seq, 0, reasons -> 0 ->> 'code', reasons -> 0 ->> 'category', created_at
-FROM results WHERE seq >= :low AND seq < :high AND verdict <> 'ok'"""
+FROM results WHERE id > :before AND seq >= :low AND seq < :high AND verdict <> 'ok'"""
 _IMAGES = """
 INSERT INTO images (
     sha256, content_type, num_bytes, width_px, height_px, cell, boot_id, seq, created_at,
@@ -71,7 +69,7 @@ SELECT image_sha256, 'image/jpeg', 60000, 640, 480, cell, boot_id, seq, created_
     CASE WHEN seq % 10 = 3 THEN 'labelled' WHEN seq % 10 = 4 THEN 'rejected' ELSE 'pending' END,
     CASE WHEN seq % 10 IN (3, 4) THEN 1 ELSE 0 END,
     CASE WHEN seq % 10 IN (3, 4) THEN 'anna' END, CASE WHEN seq % 10 IN (3, 4) THEN received_at END
-FROM results WHERE seq >= :low AND seq < :high AND image_sha256 IS NOT NULL"""
+FROM results WHERE id > :before AND seq >= :low AND seq < :high AND image_sha256 IS NOT NULL"""
 _ANNOTATIONS = """
 INSERT INTO annotations (image_sha256, revision, decision, boxes, reviewer, created_at)
 SELECT sha256, 1, status, CASE WHEN seq % 100 = 3
@@ -90,7 +88,7 @@ _TRUTHS = """
 INSERT INTO truths (cell, boot_id, seq, created_at, received_at, part_id, actual, said)
 SELECT cell, boot_id, seq + 1000000000, created_at + interval '1 hour', received_at, part_id,
     'not_ok', verdict
-FROM results WHERE seq >= :low AND seq < :high AND seq % 2000 = 7"""
+FROM results WHERE id > :before AND seq >= :low AND seq < :high AND seq % 2000 = 7"""
 _DEAD = """
 INSERT INTO dead_letters (digest, received_at, topic, cell, reason, num_bytes, payload)
 SELECT md5('d' || n) || md5('e' || n), CAST(:newest AS timestamptz) - n * interval '1 hour',
@@ -100,50 +98,51 @@ FROM generate_series(CAST(:low AS bigint) / 5000, CAST(:high AS bigint) / 5000 -
 _EVENTS = """
 INSERT INTO station_events (cell, boot_id, seq, created_at, received_at, code, text)
 SELECT cell, boot_id, seq + 2000000000, created_at, received_at, 'camera_fault', 'camera is back'
-FROM results WHERE seq >= :low AND seq < :high AND seq % 500 = 9"""
+FROM results WHERE id > :before AND seq >= :low AND seq < :high AND seq % 500 = 9"""
 _STEPS = (
     _FINDINGS, _IMAGES, _ANNOTATIONS, _AUDIT, _LIKENESSES, _TRUTHS, _DEAD, _EVENTS,
 )  # fmt: skip
 
 
-def seed(database: Database, *, low: int, high: int, newest: datetime) -> dict[str, float]:
-    """Add results number ``low`` to ``high``, counted back from the newest; gives the seconds."""
+def fill(connection: Connection, *, low: int, high: int, newest: datetime) -> None:
+    """Add results number ``low`` to ``high``, counted back from the newest."""
     values = {
         "low": low,
         "high": high,
         "newest": newest,
         "every_s": 86_400 / ROWS_A_DAY,
         "num_cells": NUM_CELLS,
+        # What was added before need not be looked through.
+        "before": connection.scalar(text("SELECT coalesce(max(id), 0) FROM results")),
     }
-    started, took = time.monotonic(), {}
-    with database.engine.begin() as connection:
-        if low == 0:
-            _add_places(connection, newest)
-        indexes = _drop_indexes(connection)
-        connection.execute(text(_RESULTS), values | {"categories": list(CATEGORIES)})
-        took["results_s"] = time.monotonic() - started
-        for step in _STEPS:
-            known = {name: value for name, value in values.items() if f":{name}" in step}
-            connection.execute(text(step), known)
-        for statement in indexes.values():
-            connection.exec_driver_sql(statement)
-        took["indexes_s"] = time.monotonic() - started
-        recount_tallies(connection)
-    with database.engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM ANALYZE")
-    return took | {"all_s": time.monotonic() - started}
+    if low == 0:
+        _add_places(connection, newest)
+    connection.execute(text(_RESULTS), values | {"categories": list(CATEGORIES)})
+    for step in _STEPS:
+        known = {name: value for name, value in values.items() if f":{name}" in step}
+        connection.execute(text(step), known)
 
 
-def _drop_indexes(connection: Connection) -> dict[str, str]:
-    """Indexes of results are made once more at the end: that is faster than row by row."""
-    found = connection.exec_driver_sql(
-        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'results'"
-        " AND indexname NOT IN ('pk_results', 'uq_results_cell')"
+def drop_indexes(connection: Connection) -> None:
+    """Those of results are made once more at the end: that is faster than row by row."""
+    connection.exec_driver_sql(
+        "CREATE TABLE IF NOT EXISTS bench_indexes (name text PRIMARY KEY, definition text)"
     )
-    indexes = {name: line for name, line in found}  # noqa: C416 - dict() takes it for a mapping
-    for name in indexes:
-        connection.exec_driver_sql(f"DROP INDEX {name}")
-    return indexes
+    connection.exec_driver_sql(
+        "INSERT INTO bench_indexes SELECT indexname, indexdef FROM pg_indexes"
+        " WHERE tablename = 'results' AND indexname NOT IN ('pk_results', 'uq_results_cell')"
+        " ON CONFLICT (name) DO NOTHING"
+    )
+    for name in connection.scalars(text("SELECT name FROM bench_indexes")).all():
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
+
+
+def finish(connection: Connection) -> None:
+    """Make the indexes again and count everything."""
+    for line in connection.scalars(text("SELECT definition FROM bench_indexes")).all():
+        connection.exec_driver_sql(line)
+    connection.exec_driver_sql("DELETE FROM bench_indexes")
+    recount_tallies(connection)
 
 
 def _add_places(connection: Connection, newest: datetime) -> None:

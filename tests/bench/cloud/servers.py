@@ -98,6 +98,15 @@ def postgresql(folder: Path) -> Iterator[str]:
         subprocess.run([*control, *stop], check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 
+def database_of(server: str, name: str) -> str:
+    """A database, made where there is none; gives its URL."""
+    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        if known.fetchone() is not None:
+            return server.rsplit("/", 1)[0] + f"/{name}"
+    return new_database(server, name)
+
+
 def new_database(server: str, name: str) -> str:
     """Make a database anew; gives its URL."""
     with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
