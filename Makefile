@@ -52,7 +52,7 @@ bench-edge: $(READY) $(VENV)/.system-test ## agent beside bare OpenVINO and mode
 	@PYTHONPATH=tests $(PYTHON) -m bench.edge $(ARGS)
 
 .PHONY: bench-cloud
-bench-cloud: $(READY) $(VENV)/.system-test ## ingest beside a bare subscriber, pages over ten million results; writes bench/cloud.json (20 GB of disk, half an hour; ARGS='--only ratio')
+bench-cloud: $(READY) $(VENV)/.system-test ## ingest beside a bare subscriber, pages over ten million results; writes bench/cloud.json (20 GB of disk, half an hour; in pieces with ARGS='--only ratio', '--only seed')
 	@PYTHONPATH=tests $(PYTHON) -m bench.cloud $(ARGS)
 
 .PHONY: bench-training

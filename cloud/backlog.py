@@ -18,6 +18,8 @@ class Backlog(Generic[Item]):
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._items: list[Item] = []
+        self._enough = 1
+        """As many are worth waking up the other thread for."""
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -29,7 +31,8 @@ class Backlog(Generic[Item]):
             if not self._changed.wait_for(lambda: len(self._items) < self._capacity, timeout_s):
                 return False
             self._items.extend(items)
-            self._changed.notify_all()
+            if len(self._items) >= self._enough:
+                self._changed.notify_all()
         return True
 
     def take(self, most: int, *, idle_s: float, lull_s: float, wait_s: float) -> list[Item]:
@@ -42,12 +45,16 @@ class Backlog(Generic[Item]):
             wait_s: Longest wait for the batch to fill, from its first item.
         """
         with self._changed:
+            self._enough = 1
             if not self._changed.wait_for(lambda: self._items, idle_s):
                 return []
-            deadline = time.monotonic() + wait_s
+            self._enough, deadline = most, time.monotonic() + wait_s
             while len(self._items) < most:
-                patience = min(lull_s, deadline - time.monotonic())
-                if patience <= 0 or not self._changed.wait(patience):
+                before, patience = len(self._items), min(lull_s, deadline - time.monotonic())
+                if patience <= 0:
+                    break
+                self._changed.wait_for(lambda: len(self._items) >= most, patience)
+                if len(self._items) == before:
                     break
             taken, self._items = self._items[:most], self._items[most:]
             self._changed.notify_all()

@@ -27,7 +27,7 @@ from models.contract.topics import Channel
 LOGGER = logging.getLogger(__name__)
 IDLE_WAIT_S = 0.25
 # When nothing followed for this long, a fuller batch is not worth the wait.
-LULL_S = 0.002
+LULL_S = 0.005
 HOLD_UP_S = 2.0
 """Longer than a batch takes, shorter than what the broker takes for a dead client."""
 FIRST_RETRY_S = 0.2
