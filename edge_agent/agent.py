@@ -51,6 +51,8 @@ after its deadline, and an OK is never late. The PLC hears nothing, and acts on 
 UPLINK_SESSION_S = 86_400
 TIDY_S = 0.05
 """What moving the outbox's log into its file takes of the disk."""
+SEND_S = 0.01
+"""What the uplink's network thread still does for the rows that were sent last."""
 LOOK_S = 0.02
 """What a second model's look at a part takes, with the picture that may be kept of it."""
 STILL_S = 5.0
@@ -207,7 +209,7 @@ class Agent:
             on_model=self._on_desired_model,
             report=self._report,
             monotonic_ns=self._clock.monotonic_ns,
-            give_way=self._core.right_of_way.give_way,
+            give_way=partial(self._core.right_of_way.give_way, SEND_S),
             limits=UplinkLimits(
                 records=uplink.batch_size,
                 resend_s=uplink.resend_s,

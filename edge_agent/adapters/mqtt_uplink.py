@@ -58,9 +58,9 @@ LINGER_S = 1.0
 """For what was published last; rows are in the outbox, so that nothing is lost without it."""
 MAX_EVENTS = 1_000
 """Taken in before the next rows are sent."""
-MAX_UNANSWERED = 5 * MAX_INFLIGHT
+MAX_UNANSWERED = 3 * MAX_INFLIGHT
 """Records that the broker has not answered for: what the network thread, which gives way to nobody,
-may still have before it when a part comes."""
+may still have before it when a part comes; some 9 ms."""
 MAX_SETTLED = 64
 """Rows that leave the outbox at once: some 2 ms of work."""
 DOWNLINK = (
