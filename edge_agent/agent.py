@@ -25,6 +25,7 @@ from edge_agent.errors import ConfigurationError
 from edge_agent.frame_ring import FrameRing
 from edge_agent.late_outbox import LateOutbox
 from edge_agent.mailbox import Mailbox, StorageChanged
+from edge_agent.memory import share_the_heap
 from edge_agent.miner import HardExampleRules, Miner
 from edge_agent.mirror_watch import MirrorWatch
 from edge_agent.model_store import ModelStore
@@ -369,6 +370,7 @@ def run_agent(settings: Settings) -> bool:
         ConfigurationError: the settings cannot be fulfilled.
         StorageError: journal or outbox cannot be used.
     """
+    share_the_heap()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
