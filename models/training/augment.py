@@ -1,6 +1,6 @@
 """Variations of a training picture that a camera in a plant might have taken."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -54,6 +54,22 @@ class AugmentSettings:
     max_blur_px: float = 1.2
     noise_probability: float = 0.25
     max_noise: float = 8.0
+
+    def settled(self) -> "AugmentSettings":
+        """Variations that leave light, focus, noise and scale as the camera gave them.
+
+        The last steps of a fit see what the cell will see (He et al. 2019, "Data Augmentation
+        Revisited").
+        """
+        return replace(
+            self,
+            max_zoom=1.0,
+            crop_probability=0.0,
+            light=0.0,
+            colour=0.0,
+            blur_probability=0.0,
+            noise_probability=0.0,
+        )
 
 
 # A crop must leave each box nearly whole or nearly out: half a bolt is neither a bolt nor none.
@@ -195,7 +211,7 @@ def _relit(image: Image, rng: Rng, settings: AugmentSettings) -> Image:
     gamma = np.exp(light / 2 * rng.uniform(-1, 1))
     offset = 255 * light / 4 * rng.uniform(-1, 1)
     levels = np.linspace(0, 1, 256)[:, None] ** gamma
-    table = np.clip(levels * gain * 255 + offset, 0, 255).astype(np.uint8)
+    table = np.rint(np.clip(levels * gain * 255 + offset, 0, 255)).astype(np.uint8)
     changed: npt.NDArray[Any] = cv2.LUT(image, table.reshape(1, 256, 3))
     if rng.random() < settings.blur_probability:
         sigma = rng.uniform(0.3, max(0.3, settings.max_blur_px))

@@ -61,6 +61,12 @@ class FitSettings(Frozen):
     window_height: int = Field(default=0, ge=0, multiple_of=32)
     paste_probability: float = Field(default=0.0, ge=0, le=1)
     """Of putting a rare defect from one picture into another."""
+    settling_share: float = Field(default=0.3, ge=0, le=1)
+    """Last part of the fit, in which light, focus, noise and scale stay as the camera gave them.
+
+    600 further steps brought a finished fit on DeepPCB from mAP@0.5 .979 to .983 so, and to .976
+    with all variations going on. It begins while the rate is still a fifth of its highest.
+    """
     flip_horizontal: bool = True
     flip_vertical: bool = False
     quarter_turns: bool = False

@@ -56,6 +56,11 @@ def plan_steps(done: int, step_s: float, seconds_left: float) -> int:
     return max(MIN_STEPS, done + int(seconds_left / step_s))
 
 
+def settling_from(steps: int, share: float) -> int:
+    """The step from which pictures are shown nearly as the camera took them."""
+    return steps - round(steps * share)
+
+
 class Milestones:
     """When the model is judged: after equal parts of a plan that may change, always at its end.
 

@@ -35,6 +35,7 @@ from models.training.schedule import (
     backbone_share,
     learning_rate,
     plan_steps,
+    settling_from,
 )
 from models.training.training_data import (
     BatchFeeder,
@@ -123,7 +124,7 @@ class RankTrainer:
         self._restore()
         source = self._source(samples[Split.TRAIN])
         with BatchFeeder(source, self._replica.step) as feeder:
-            self._train(iter(feeder), samples[Split.VAL])
+            self._train(source, iter(feeder), samples[Split.VAL])
         self._check_agreement()
         done = self._replica.step
         return FitOutcome(
@@ -164,13 +165,20 @@ class RankTrainer:
             self._best_map50 = best.map50 or 0.0
             self._map50, self._thresholds = best.map50, best.thresholds
 
-    def _train(self, batches: Any, validation: list[Sample]) -> None:  # noqa: ANN401 - an iterator
+    def _train(
+        self,
+        source: BatchSource,
+        batches: Any,  # noqa: ANN401 - an iterator
+        validation: list[Sample],
+    ) -> None:
         steps = self._known_steps()
         first = self._replica.step
         if steps is not None:
             self._milestones.start_at(first, steps)
         saved_at = time.monotonic()
         while steps is None or self._replica.step < steps:
+            if steps is not None:
+                source.settling_from = settling_from(steps, self._settings.settling_share)
             # Until there is a plan the rate rises as in a long fit: slowly.
             planned = steps or UNPLANNED_STEPS
             rate = learning_rate(self._replica.step, planned, self._settings.learning_rate)

@@ -143,6 +143,8 @@ class BatchSource:
         self._paster = Paster(samples, state)
         self._seed = seed
         self._anchors = anchor_boxes(self._spec)
+        self.settling_from: int | None = None
+        """Step from which pictures are hardly varied; None: not known yet."""
 
     def batch(self, step: int) -> Batch:
         """Pictures and targets of one step."""
@@ -152,12 +154,15 @@ class BatchSource:
 
     def shown(self, step: int) -> list[tuple[Image, Boxes, ClassIds]]:
         """The pictures of one step with their boxes in pixels."""
+        is_settled = self.settling_from is not None and step >= self.settling_from
         return [
-            self.varied(int(place), (*self._seed, step, number))
+            self.varied(int(place), (*self._seed, step, number), is_settled=is_settled)
             for number, place in enumerate(self._sampler.batch(step))
         ]
 
-    def varied(self, place: int, seed: tuple[int, ...]) -> tuple[Image, Boxes, ClassIds]:
+    def varied(
+        self, place: int, seed: tuple[int, ...], *, is_settled: bool = False
+    ) -> tuple[Image, Boxes, ClassIds]:
         """One picture as a step would show it, with its boxes in pixels."""
         sample = self._samples[place]
         image = sample.image()
@@ -165,7 +170,7 @@ class BatchSource:
         boxes = sample.boxes * np.array([width, height, width, height], np.float32)
         rng = np.random.default_rng(seed)
         image, boxes, class_ids = self._paster.paste(image, boxes, sample.class_ids, rng)
-        settings = self._augment
+        settings = self._augment.settled() if is_settled else self._augment
         if self._state.is_windowed:
             whole = self._state.spec
             scale = (whole.input_width / width, whole.input_height / height)

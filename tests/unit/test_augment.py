@@ -59,6 +59,18 @@ def test_the_picture_that_was_given_is_not_changed() -> None:
     np.testing.assert_array_equal(image, before)
 
 
+def test_towards_the_end_pictures_are_as_the_camera_gave_them() -> None:
+    image = np.random.default_rng(3).integers(0, 256, (50, 60, 3), np.uint8)
+    boxes, class_ids = np.array([[10, 10, 30, 30]], np.float32), np.array([1])
+    settings = AugmentSettings(output_size=(60, 50), flip_horizontal=False).settled()
+    for seed in range(5):
+        shown, moved, _ = augment_sample(
+            image, boxes, class_ids, np.random.default_rng(seed), settings
+        )
+        np.testing.assert_array_equal(shown, image)
+        np.testing.assert_array_equal(moved, boxes)
+
+
 def test_a_picture_without_boxes_stays_without() -> None:
     empty = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     image = np.full((50, 60, 3), 90, np.uint8)

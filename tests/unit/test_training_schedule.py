@@ -10,6 +10,7 @@ from models.training.schedule import (
     learning_rate,
     picture_weights,
     plan_steps,
+    settling_from,
     warm_up_steps,
 )
 
@@ -114,3 +115,8 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(("steps", "share", "first"), [(1000, 0.1, 900), (15, 0.0, 15), (9, 1, 0)])
+def test_the_last_part_of_a_fit_begins_at_its_share(steps: int, share: float, first: int) -> None:
+    assert settling_from(steps, share) == first
