@@ -263,12 +263,16 @@ class Agent:
                 folder, ref, loading=loading_of(settings, num_threads=1, num_requests=1)
             )
 
+        def give_way() -> None:
+            self._core.desk.wait_for_pause()
+            self._core.right_of_way.give_way(LOOK_S)
+
         return MirrorWatch(
             load=load,
             keep=lambda cycle, reason: recorder.post_picture(HardPicture(cycle, reason)),
             ratio=rules.flip_ratio,
             seed=rules.seed,
-            give_way=partial(self._core.right_of_way.give_way, LOOK_S),
+            give_way=give_way,
         )
 
     def _tell_reserve(self, is_there: bool) -> None:

@@ -39,6 +39,9 @@ LOOK_S = 0.01
 """What a picture takes of the cores: it is not begun so shortly before the line's next part."""
 LINGER_S = 0.005
 """A picture is recorded while the model looks at the next one, or after this time without one."""
+PAUSE_S = 0.05
+"""Without a picture for so long nobody is just about to send the next one."""
+MAX_WAIT_S = 5.0
 STOP_TIMEOUT_S = 5.0
 
 
@@ -94,6 +97,7 @@ class PictureDesk:
         self._on_fault = on_fault
         self._stopping = threading.Event()
         self._busy_since_ns: dict[int, int] = {}
+        self._last_ns = 0
         self._threads = [
             threading.Thread(
                 target=self._run, args=(number,), name=f"picture-{number}", daemon=True
@@ -118,6 +122,19 @@ class PictureDesk:
         """How long the picture that takes longest has been looked at."""
         oldest = min(list(self._busy_since_ns.values()), default=None)
         return 0.0 if oldest is None else (self._clock.monotonic_ns() - oldest) / NS_PER_S
+
+    def wait_for_pause(self, timeout_s: float = MAX_WAIT_S) -> None:
+        """Wait until no picture was judged for a moment: for what may as well be done later.
+
+        A sender that asks again and again leaves gaps of some milliseconds; they are none.
+        """
+        end_ns = self._clock.monotonic_ns() + int(timeout_s * NS_PER_S)
+        while (now_ns := self._clock.monotonic_ns()) < end_ns:
+            if not self._busy_since_ns and now_ns - self._last_ns >= PAUSE_S * NS_PER_S:
+                return
+            self._stopping.wait(PAUSE_S / 5)
+            if self._stopping.is_set():
+                return
 
     def _run(self, number: int) -> None:
         be_modest(NICENESS)
@@ -165,6 +182,7 @@ class PictureDesk:
             raise UnreadablePictureError(str(error)) from error
         finally:
             del self._busy_since_ns[number]
+            self._last_ns = self._clock.monotonic_ns()
         return self._keep(job, report, model)
 
     def _look(self, frame: Frame, task: CycleTask) -> tuple[CycleReport, LoadedModel]:

@@ -1,6 +1,7 @@
 """Pictures over HTTP: judged beside the line's parts, never at their cost."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from edge_agent.errors import (
 from edge_agent.inspection_ports import PictureRequest
 from edge_agent.journal import VerdictJournal
 from edge_agent.journal_file import JournalFile
-from edge_agent.picture_desk import PictureDesk
+from edge_agent.picture_desk import PAUSE_S, PictureDesk
 from edge_agent.picture_queue import PictureQueue
 from edge_agent.ports import CycleOutcome, Image, LoadedModel
 from edge_agent.right_of_way import RightOfWay
@@ -152,6 +153,16 @@ def test_picture_waits_while_the_lines_part_is_judged(cell: Cell) -> None:
     assert not cell.detector.begun.is_set()
     cell.way.release()
     assert answer.result(WAIT_S).verdict is Verdict.OK
+
+
+def test_what_can_wait_waits_for_a_pause_between_pictures_but_not_for_ever(cell: Cell) -> None:
+    assert cell.send("http").result(WAIT_S).verdict is Verdict.OK
+    before_s = time.monotonic()
+    cell.desk.wait_for_pause()
+    assert PAUSE_S / 2 < time.monotonic() - before_s < WAIT_S
+    cell.desk._busy_since_ns[0] = 0
+    cell.desk.wait_for_pause(0.02)
+    del cell.desk._busy_since_ns[0]
 
 
 def test_no_picture_is_begun_while_the_recorder_is_busy_with_the_line(cell: Cell) -> None:
