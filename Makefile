@@ -26,9 +26,17 @@ setup: $(READY) $(VENV)/.system-demo ## set up without starting anything
 demo: $(READY) $(VENV)/.system-demo ## the whole loop with its dashboard on http://localhost:8080 (ONCE=1: one turn, then a report)
 	@$(VENV)/bin/sightline-sim demo --port $(PORT) --data-dir $(DATA) --setup-s $$(cat $(VENV)/.setup-seconds 2>/dev/null || echo 0) $(if $(ONCE),--once --report demo-report.json)
 
+# These count milliseconds, so nothing runs beside them.
+ALONE := tests/chaos tests/e2e/test_whole_loop.py
+
 .PHONY: test
-test: $(READY) $(VENV)/.system-test ## every test that CI runs, two files at a time (ARGS='-n 0 --pdb tests/unit/test_outbox.py')
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(READY) $(VENV)/.system-test ## every test that CI runs (ARGS='tests/unit/test_outbox.py --pdb': only these)
+ifdef ARGS
+	@$(PYTHON) -m pytest $(ARGS)
+else
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE))
+	@$(PYTHON) -m pytest $(ALONE)
+endif
 
 .PHONY: test-cameras
 test-cameras: $(READY) ## drivers of Basler, GigE Vision and GenTL cameras against their emulators (adds 92 MB; apt-get install aravis-tools)

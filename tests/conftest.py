@@ -18,6 +18,7 @@ from simulators.ports import free_port
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 START_TIMEOUT_S = 20.0
+LONG_FILES = {"test_training_on_spark.py"}
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -67,6 +68,11 @@ class Broker:
 
 def find_mosquitto() -> str | None:
     return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take minutes: where two run at a time, the short ones fill up."""
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
 @pytest.fixture
