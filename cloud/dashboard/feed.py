@@ -2,7 +2,7 @@
 
 import logging
 import time
-from asyncio import to_thread
+from asyncio import Lock, to_thread
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -29,33 +29,36 @@ class Feed(Generic[T]):
         self.problem = ""
         """Why the value is old; empty when it is not."""
         self.revision = 0
-        self._busy = False
+        self._fetching = Lock()
+        self._is_expired = False
         self._due_at = 0.0
 
     async def refresh(self) -> None:
-        """Fetch again if the period is over and nobody else is at it."""
-        if self._busy or time.monotonic() < self._due_at:
-            return
-        self._busy = True
-        try:
-            self.value = await to_thread(self._fetch)
-            self.problem = ""
-        except CloudError as error:
-            if not self.problem:
-                log.warning("dashboard cannot read", extra={"cause": str(error)})
-            self.problem = str(error)
-        except Exception:  # the job's boundary: pages keep what they show and say that it is old
-            if not self.problem:
-                log.exception("dashboard failed to read")
-            self.problem = "the server cannot read its data: its log has the cause"
-        finally:
-            self._busy = False
-            # The end counts, not the start: a slow database is not asked without a pause.
-            self._due_at = time.monotonic() + self.period_s
-            self.revision += 1
+        """Fetch again if the period is over; where somebody else is at it, wait for theirs."""
+        async with self._fetching:
+            if time.monotonic() < self._due_at:
+                return
+            self._is_expired = False
+            try:
+                self.value = await to_thread(self._fetch)
+                self.problem = ""
+            except CloudError as error:
+                if not self.problem:
+                    log.warning("dashboard cannot read", extra={"cause": str(error)})
+                self.problem = str(error)
+            except Exception:  # the job's boundary: pages keep what they show and say it is old
+                if not self.problem:
+                    log.exception("dashboard failed to read")
+                self.problem = "the server cannot read its data: its log has the cause"
+            finally:
+                # The end counts, not the start: a slow database is not asked without a pause.
+                # What was changed during the fetch may be missing in it.
+                self._due_at = 0.0 if self._is_expired else time.monotonic() + self.period_s
+                self.revision += 1
 
     def expire(self) -> None:
         """Fetch at the next look, for instance after something was changed on the page."""
+        self._is_expired = True
         self._due_at = 0.0
 
     def follow(self, show: Callable[[T], None]) -> None:

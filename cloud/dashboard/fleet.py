@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from fastapi import Request
 from nicegui import ui
@@ -90,6 +91,7 @@ class FleetPage:
         self._desk = Desk(identity)
         self._view: Json = {}
         self._drift: Mapping[str, Json] = {}
+        self._rows: dict[str, FleetRow] = {}
         self._blocks = Blocks()
         for name, height in (("head", 64), ("cells", 260), ("rollout", 160)):
             with self._blocks.place(name):
@@ -102,7 +104,9 @@ class FleetPage:
         figures = {key: view[key] for key in ("online", "alarms", "waiting", "dead_letters")}
         show = self._blocks.show
         show("head", [figures, len(view["cells"])], lambda: head_block(view))
-        show("cells", [view["cells"], view["releases"], dict(self._drift)], self._cells)
+        show("cells", [cell["cell"] for cell in view["cells"]], self._cells)
+        for cell in view["cells"]:
+            self._rows[cell["cell"]].show(cell | {"drift": self._drift.get(cell["cell"])})
         rollout = view["rollout"]
         show("rollout", rollout, lambda: self._rollout(rollout))
         show("events", view["events"] or None, lambda: events_block(view["events"]))
@@ -124,6 +128,7 @@ class FleetPage:
                     code="sightline-edge run --config edge.toml",
                 )
             return
+        self._rows = {}
         may = self._identity.may(Role.CONTROLS)
         with panel("Cells", "sl-scroll"), ui.element("table").classes("sl-table sl-fleet"):
             with ui.element("thead"), ui.element("tr"):
@@ -132,11 +137,11 @@ class FleetPage:
                         text(head)
             with ui.element("tbody"):
                 for cell in self._view["cells"]:
-                    FleetRow(
-                        cell,
-                        self._drift.get(cell["cell"]),
-                        on_mode=self._mode if may else None,
-                        on_drift=self._open_drift,
+                    path = cell["cell"]
+                    self._rows[path] = FleetRow(
+                        path,
+                        on_mode=partial(self._mode, cell) if may else None,
+                        on_drift=partial(self._open_drift, cell),
                     )
 
     def _open_drift(self, cell: Json) -> None:

@@ -1,10 +1,12 @@
 """Blocks of the Fleet page."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from nicegui import ui
 
 from cloud.dashboard import wording
+from cloud.dashboard.blocks import Blocks
 from cloud.dashboard.fleet_view import CONNECTION_WORDS, DRIFT_WORDS, MODE_WORDS, OUTBOX_LATE, Json
 from cloud.dashboard.pieces import button, chip, panel, text
 from cloud.drift import DriftLevel
@@ -32,58 +34,49 @@ def head_block(view: Json) -> None:
 
 
 class FleetRow:
-    """One cell's row."""
+    """One cell's row; each column is built again only when what it shows has changed.
+
+    A press on a button that is just being replaced is lost, and cells report all the time.
+
+    Args:
+        cell: path of the cell.
+        on_mode: somebody chose how the cell follows; None: this person may not choose.
+        on_drift: somebody wants to see the drift.
+    """
 
     def __init__(
         self,
-        cell: Json,
-        drift: Json | None,
+        cell: str,
         *,
-        on_mode: Callable[[Json, str], None] | None,
-        on_drift: Callable[[Json], None],
+        on_mode: Callable[[str], None] | None,
+        on_drift: Callable[[], None],
     ) -> None:
+        self._on_mode = on_mode
+        self._on_drift = on_drift
+        self._columns = Blocks()
+        self._builders: dict[str, tuple[Sequence[str], Callable[[Json], None]]] = {
+            "cell": (("title", "place"), _title),
+            "state": (("connection", "station", "alarms", "heard"), _state),
+            "runs": (("runs", "recipe"), _runs),
+            "wanted": (("wanted", "is_behind", "phase"), _wanted),
+            "mode": (("mode", "pinned"), self._modes),
+            "waiting": (("records", "images", "dropped"), _waiting),
+            "drift": (("drift",), self._drift),
+            "agent": (("version", "overruns"), _agent),
+        }
         row = ui.element("tr")
-        row.props["data-cell"] = cell["cell"]
+        row.props["data-cell"] = cell
         with row:
-            with ui.element("td"):
-                text(cell["title"]).style("font-weight: 500")
-                text(cell["place"], "sl-small sl-faint")
-            self._state(cell)
-            with ui.element("td"):
-                text(cell["runs"])
-                text(f"recipe {cell['recipe']}", "sl-small sl-faint")
-            with ui.element("td"):
-                text(cell["wanted"])
-                if cell["is_behind"] or cell["phase"]:
-                    text(cell["phase"] or "not there yet", "sl-small sl-muted")
-            with ui.element("td"):
-                self._modes(cell, on_mode)
-            self._waiting(cell)
-            with ui.element("td"):
-                self._drift(cell, drift, on_drift)
-            with ui.element("td"):
-                text(cell["version"], "sl-num")
-                if cell["overruns"]:
-                    text(f"{cell['overruns']} overruns", "sl-small sl-muted")
+            for name in self._builders:
+                self._columns.place(name, ui.element("td"))
 
-    def _state(self, cell: Json) -> None:
-        words, tone, sign = CONNECTION_WORDS.get(cell["connection"], (cell["connection"], "", ""))
-        with ui.element("td"):
-            with ui.element("div").classes("sl-row sl-row--tight"):
-                chip(words, tone, sign=sign)
-                if cell["station"] and cell["connection"] == "online":
-                    text(cell["station"], "sl-muted sl-small")
-            if cell["alarms"]:
-                alarm = ui.element("div").classes("sl-fleet__alarm")
-                alarm.props["title"] = " ".join(cell["alarms"])
-                with alarm:
-                    ui.element("i").classes("sl-sign sl-sign--alarm")
-                    text(cell["alarms"][0], "sl-small")
-            if cell["heard"]:
-                text(f"heard {cell['heard']}", "sl-small sl-faint")
+    def show(self, cell: Json) -> None:
+        """Bring the row up to date."""
+        for name, (keys, build) in self._builders.items():
+            self._columns.show(name, {key: cell[key] for key in keys}, partial(build, cell))
 
-    def _modes(self, cell: Json, on_mode: Callable[[Json, str], None] | None) -> None:
-        if on_mode is None:
+    def _modes(self, cell: Json) -> None:
+        if self._on_mode is None:
             text(wording.sentence(cell["mode"]))
         else:
             with ui.element("div").classes("sl-segments").props('role="group"'):
@@ -91,29 +84,17 @@ class FleetRow:
                     is_now = cell["mode"] == mode.value
                     item = ui.element("button").classes("is-now" if is_now else "")
                     item.props(f'type="button" aria-pressed="{str(is_now).lower()}"')
-                    item.on("click", lambda _, wanted=mode.value: on_mode(cell, wanted))
+                    item.on("click", partial(self._on_mode, mode.value), args=[])
                     with item:
                         text(words)
         if cell["pinned"]:
             text(f"to r{cell['pinned']}", "sl-small sl-muted")
 
-    def _waiting(self, cell: Json) -> None:
-        with ui.element("td").classes("sl-num"):
-            late = cell["records"] > OUTBOX_LATE
-            with ui.element("div").classes("sl-row sl-row--tight"):
-                if late:
-                    ui.element("i").classes("sl-sign sl-sign--alarm sl-verdict-text--not_decidable")
-                text(f"{wording.count_text(cell['records'])} records")
-            more = f"{wording.count_text(cell['images'])} pictures"
-            if cell["dropped"]:
-                more += f", {wording.count_text(cell['dropped'])} dropped"
-            text(more, "sl-small sl-faint")
-
-    def _drift(self, cell: Json, drift: Json | None, on_drift: Callable[[Json], None]) -> None:
-        level = DriftLevel(drift["level"]) if drift else DriftLevel.UNKNOWN
-        words, tone, sign = DRIFT_WORDS[level]
+    def _drift(self, cell: Json) -> None:
+        drift = cell["drift"]
+        words, tone, sign = DRIFT_WORDS[DriftLevel(drift["level"]) if drift else DriftLevel.UNKNOWN]
         item = ui.element("button").classes("sl-bare").props('type="button"')
-        item.on("click", lambda _: on_drift(cell))
+        item.on("click", self._on_drift, args=[])
         with item:
             chip(words if drift else "…", tone, sign=sign)
         moved = [
@@ -123,6 +104,55 @@ class FleetRow:
         ]
         if moved:
             text(", ".join(moved), "sl-small sl-muted")
+
+
+def _title(cell: Json) -> None:
+    text(cell["title"]).style("font-weight: 500")
+    text(cell["place"], "sl-small sl-faint")
+
+
+def _state(cell: Json) -> None:
+    words, tone, sign = CONNECTION_WORDS.get(cell["connection"], (cell["connection"], "", ""))
+    with ui.element("div").classes("sl-row sl-row--tight"):
+        chip(words, tone, sign=sign)
+        if cell["station"] and cell["connection"] == "online":
+            text(cell["station"], "sl-muted sl-small")
+    if cell["alarms"]:
+        alarm = ui.element("div").classes("sl-fleet__alarm")
+        alarm.props["title"] = " ".join(cell["alarms"])
+        with alarm:
+            ui.element("i").classes("sl-sign sl-sign--alarm")
+            text(cell["alarms"][0], "sl-small")
+    if cell["heard"]:
+        text(f"heard {cell['heard']}", "sl-small sl-faint")
+
+
+def _runs(cell: Json) -> None:
+    text(cell["runs"])
+    text(f"recipe {cell['recipe']}", "sl-small sl-faint")
+
+
+def _wanted(cell: Json) -> None:
+    text(cell["wanted"])
+    if cell["is_behind"] or cell["phase"]:
+        text(cell["phase"] or "not there yet", "sl-small sl-muted")
+
+
+def _waiting(cell: Json) -> None:
+    with ui.element("div").classes("sl-row sl-row--tight sl-num"):
+        if cell["records"] > OUTBOX_LATE:
+            ui.element("i").classes("sl-sign sl-sign--alarm sl-verdict-text--not_decidable")
+        text(f"{wording.count_text(cell['records'])} records")
+    more = f"{wording.count_text(cell['images'])} pictures"
+    if cell["dropped"]:
+        more += f", {wording.count_text(cell['dropped'])} dropped"
+    text(more, "sl-small sl-faint sl-num")
+
+
+def _agent(cell: Json) -> None:
+    text(cell["version"], "sl-num")
+    if cell["overruns"]:
+        text(f"{cell['overruns']} overruns", "sl-small sl-muted")
 
 
 def rollout_block(
