@@ -26,16 +26,21 @@ setup: $(READY) $(VENV)/.system-demo ## set up without starting anything
 demo: $(READY) $(VENV)/.system-demo ## the whole loop with its dashboard on http://localhost:8080 (ONCE=1: one turn, then a report)
 	@$(VENV)/bin/sightline-sim demo --port $(PORT) --data-dir $(DATA) --setup-s $$(cat $(VENV)/.setup-seconds 2>/dev/null || echo 0) $(if $(ONCE),--once --report demo-report.json)
 
-# These count milliseconds, so nothing runs beside them.
-ALONE := tests/chaos tests/e2e/test_whole_loop.py
+# Verdicts are counted in milliseconds there, so no training runs beside them, and nothing at all
+# beside the whole loop. What fails does not keep the rest from running.
+BY_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+LOOP := tests/e2e/test_whole_loop.py
 
 .PHONY: test
 test: $(READY) $(VENV)/.system-test ## every test that CI runs (ARGS='tests/unit/test_outbox.py --pdb': only these)
 ifdef ARGS
 	@$(PYTHON) -m pytest $(ARGS)
 else
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE))
-	@$(PYTHON) -m pytest $(ALONE)
+	@failed=0; \
+	$(PYTHON) -m pytest $(BY_TWO) --ignore=tests/chaos --ignore=$(LOOP) || failed=1; \
+	$(PYTHON) -m pytest $(BY_TWO) tests/chaos || failed=1; \
+	$(PYTHON) -m pytest $(LOOP) || failed=1; \
+	exit $$failed
 endif
 
 .PHONY: test-cameras
