@@ -15,13 +15,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Protocol
 
-import cv2
-import numpy as np
-import openvino as ov
 import paho.mqtt.client as mqtt
 import psutil
 import pytest
-from openvino import opset13 as ops
 from paho.mqtt.enums import CallbackAPIVersion
 
 from cloud.settings import TufSettings
@@ -30,41 +26,22 @@ from edge_agent.adapters.detector import Loading
 from edge_agent.adapters.workshop import ModelWorkshop
 from edge_agent.errors import UpdateError
 from edge_agent.right_of_way import RightOfWay
-from models.contract.bundle import (
-    BundleManifest,
-    Category,
-    CategoryKind,
-    GoldenDetection,
-    GoldenPicture,
-    ModelRef,
-    bundle_id_of,
-    hash_files,
-    read_manifest,
-    target_path,
-)
+from models.contract.bundle import ModelRef, read_manifest, target_path
 from models.contract.messages import DesiredModel, ModelPhase, Reported, Verdict
 from models.contract.topics import CellAddress, Channel
-from models.detector.anchors import default_anchors
-from models.detector.postprocess import DETECTIONS, EMBEDDING, IMAGE
-from models.detector.spec import DetectorSpec
 from simulators.broker_link import BrokerAddress
+from simulators.chaos.toy_model import (
+    GOOD_GREY,
+    RECIPE,
+    ToyFault,
+    make_toy_bundle,
+    toy_picture,
+)
 from simulators.handshake import Exchange
 from simulators.plc import Plc, PlcSettings
 
 CELL = CellAddress("plant", "hall", "line1", "cell1")
 WAIT_S = 40.0
-HEIGHT, WIDTH = 48, 64
-RECIPE = f"""
-recipe_id = "grey"
-version = 1
-part_type = "grey"
-image_width_px = {WIDTH}
-image_height_px = {HEIGHT}
-deadline_ms = 1000
-[[views]]
-expected = [{{ name = "bolt", category = "bolt" }}]
-forbidden = [{{ category = "scratch" }}, {{ category = "torn_label" }}]
-"""
 
 
 class Broker(Protocol):
@@ -73,58 +50,11 @@ class Broker(Protocol):
     port: int
 
 
-# --- bundles ---------------------------------------------------------------------------------
-
-
-def make_bundle(folder: Path, *categories: str, score: float = 0.95, golden: float = 0.95) -> Path:
-    """A model that finds a bolt in everything; its golden picture expects ``golden``."""
-    folder.mkdir(parents=True)
-    spec = DetectorSpec(
-        categories=("bolt", *categories),
-        input_height=HEIGHT,
-        input_width=WIDTH,
-        levels=(8,),
-        anchors=default_anchors((8,)),
-    )
-    (folder / "spec.json").write_text(spec.model_dump_json())
-    ov.save_model(_bolt_finder(score), str(folder / "model.xml"), compress_to_fp16=False)
-    (folder / "golden").mkdir()
-    cv2.imwrite(str(folder / "golden/0.png"), np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
-    expected = GoldenDetection(category="bolt", bbox=(10, 10, 20, 20), score=golden)
-    files = hash_files(folder)
-    manifest = BundleManifest(
-        bundle_id=bundle_id_of(files),
-        name="grey",
-        created_at=datetime.now(UTC),
-        categories=(
-            Category(name="bolt", kind=CategoryKind.OBJECT),
-            *(Category(name=name) for name in categories),
-        ),
-        thresholds=dict.fromkeys(spec.categories, 0.5),
-        files=files,
-        golden=(GoldenPicture(file="golden/0.png", detections=(expected,)),),
-    )
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
-    return folder
-
-
-def _bolt_finder(score: float) -> ov.Model:
-    image = ops.parameter([1, HEIGHT, WIDTH, 3], np.uint8, name=IMAGE)
-    mean = ops.reduce_mean(ops.convert(image, "f32"), np.array([0, 1, 2, 3]), keep_dims=False)
-    nothing = ops.reshape(ops.multiply(mean, np.float32(0)), [1, 1], special_zero=False)
-    bolt = ops.constant(np.array([[0, score, 10, 10, 30, 30]], np.float32))
-    rows = ops.result(ops.add(bolt, nothing))
-    rows.output(0).set_names({DETECTIONS})
-    embedding = ops.result(ops.concat([nothing, nothing], 1))
-    embedding.output(0).set_names({EMBEDDING})
-    return ov.Model([rows, embedding], [image])
-
-
 # --- the workshop ----------------------------------------------------------------------------
 
 
 def test_good_bundle_passes_every_phase_and_fills_the_cache(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "good", "scratch")
+    bundle = make_toy_bundle(tmp_path / "good")
     phases: list[ModelPhase] = []
     workshop = ModelWorkshop(Loading(cache_dir=tmp_path / "cache"))
     workshop.check(bundle, on_phase=phases.append)
@@ -133,7 +63,7 @@ def test_good_bundle_passes_every_phase_and_fills_the_cache(tmp_path: Path) -> N
 
 
 def test_check_beside_a_line_without_pauses_stands_still_for_its_parts(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "good", "scratch")
+    bundle = make_toy_bundle(tmp_path / "good")
     way, stopping = RightOfWay(), threading.Event()
     states: list[str] = []
     others = {child.pid for child in psutil.Process().children()}
@@ -169,15 +99,15 @@ def _states_of_children(but: Collection[int]) -> list[str]:
 
 
 def test_bundle_that_answers_otherwise_than_recorded_is_refused(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "drifted", "scratch", score=0.6, golden=0.95)
-    with pytest.raises(UpdateError, match=r"golden check of grey failed: .*moved by -0\.35"):
+    bundle = make_toy_bundle(tmp_path / "forgetful", fault=ToyFault.FORGETFUL)
+    with pytest.raises(UpdateError, match=r"golden check of grey failed: .*moved by \+0\.55"):
         ModelWorkshop(Loading()).check(bundle, on_phase=lambda _phase: None)
 
 
 def test_model_that_brings_its_process_down_is_refused_by_the_way_it_died(
     tmp_path: Path,
 ) -> None:
-    bundle = make_bundle(tmp_path / "good", "scratch")
+    bundle = make_toy_bundle(tmp_path / "good")
     workshop = ModelWorkshop(Loading(), timeout_s=0.05)
     with pytest.raises(UpdateError, match="ended its checking process by signal 9"):
         workshop.check(bundle, on_phase=lambda _phase: None)
@@ -317,12 +247,10 @@ def plant(broker: Broker, tmp_path: Path) -> Iterator[Plant]:
 
 
 def write_installation(folder: Path, broker_port: int, http_port: int) -> None:
-    make_bundle(folder / "baseline", "scratch")
-    rng = np.random.default_rng(5)
+    make_toy_bundle(folder / "baseline")
     (folder / "pictures").mkdir()
     for number in range(7):
-        picture = rng.integers(90, 200, (HEIGHT, WIDTH, 3), np.uint8)
-        cv2.imwrite(str(folder / f"pictures/{number}.png"), picture)
+        (folder / f"pictures/{number}.jpg").write_bytes(toy_picture(GOOD_GREY, number))
     (folder / "grey.toml").write_text(RECIPE)
     (folder / "edge.toml").write_text(
         f"""
@@ -357,7 +285,7 @@ def test_release_is_taken_over_without_a_missed_part_and_survives_a_kill(
 ) -> None:
     plant.wait_for(lambda: len(plant.exchanges) > 5)
 
-    plant.publish(2, make_bundle(tmp_path / "v2", "scratch", "torn_label"))
+    plant.publish(2, make_toy_bundle(tmp_path / "v2", "scratch", "torn_label"))
     plant.wait_for(lambda: plant.runs(2))
 
     num_parts = len(plant.exchanges)
@@ -376,7 +304,7 @@ def test_release_is_taken_over_without_a_missed_part_and_survives_a_kill(
 def test_release_that_is_blind_is_stopped_in_the_shadow_and_the_line_goes_on(
     plant: Plant, tmp_path: Path
 ) -> None:
-    plant.publish(3, make_bundle(tmp_path / "blind", "scratch", score=0.01, golden=0.01))
+    plant.publish(3, make_toy_bundle(tmp_path / "blind", fault=ToyFault.BLIND))
     plant.wait_for(lambda: plant.has_reported(ModelPhase.FAILED, 3))
     last = plant.reports[-1]
     assert last.model is not None
