@@ -25,6 +25,7 @@ from cloud.db.session import Database
 from cloud.db.tables import User
 from cloud.dead_letters import DeadLetters
 from cloud.errors import ConfigurationError
+from cloud.garbage import set_aside
 from cloud.image_store import ImageStore
 from cloud.learning import LearningServices
 from cloud.limits import AttemptLimit, RequestLimit
@@ -147,6 +148,7 @@ def serve(settings: Settings, stopping: threading.Event) -> None:
     try:
         context.learning.start()
         retention.start()
+        set_aside()
         LOGGER.info("serving", extra={"url": f"http://{settings.http.host}:{settings.http.port}"})
         _Server(config, stopping).run(sockets=[listener])
     finally:
