@@ -28,6 +28,8 @@ from models.contract.model import ContractError
 from models.contract.snapshot import SnapshotManifest
 
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg"}
+MAX_NEW_LABELS = 1_000
+"""More new labels are not counted: any policy has had enough of them by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +125,29 @@ class Datasets:
             except ContractError as error:
                 raise InvalidError(str(error)) from error
 
-    def new_labels(self, *, already_used: Collection[str] = ()) -> NewLabels:
-        """Count what was labelled and is in none of these snapshots."""
-        labelled = (
-            _in_force()
-            .with_only_columns(Annotation.boxes)
+    def new_labels(
+        self, *, already_used: Collection[str] = (), at_most: int = MAX_NEW_LABELS
+    ) -> NewLabels:
+        """Count what was labelled and is in none of these snapshots: the newest ``at_most``."""
+        newest = (
+            select(Image.sha256, Image.revision)
             .where(
                 Image.status == ReviewStatus.LABELLED,
                 Image.snapshot_id.is_(None) | Image.snapshot_id.not_in(already_used),
             )
+            .order_by(Image.created_at.desc())
+            .limit(at_most)
+            .subquery()
+        )
+        drawn_boxes = select(Annotation.boxes).join(
+            newest,
+            (Annotation.image_sha256 == newest.c.sha256)
+            & (Annotation.revision == newest.c.revision),
         )
         boxes: Counter[str] = Counter()
         num_images = 0
         with self._database.read() as session:
-            # Not whole rows: where nobody retrains there are thousands after some months.
-            for drawn in session.scalars(labelled):
+            for drawn in session.scalars(drawn_boxes):
                 num_images += 1
                 boxes.update(box["category"] for box in drawn)
         return NewLabels(num_images, dict(boxes))

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, literal_column, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    exists,
+    literal_column,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from cloud.db.count_tables import HardMark
@@ -55,7 +64,20 @@ def find_results(
         limit: How many at most.
         before: Time and id of the last result of the page before.
     """
+    keep_order(session)
     return session.scalars(newest_first(wanted, before=before).limit(limit)).all()
+
+
+def keep_order(session: Session) -> None:
+    """Let PostgreSQL go along the index that has a list's order, for the rest of a transaction.
+
+    It takes the three columns that join a finding to its result for independent of one another,
+    expects one row instead of thousands, and would read and sort them all for the first fifty:
+    583 ms instead of 3 among ten million results.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL enable_sort = off"))
+        session.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
 
 
 def newest_first(

@@ -13,11 +13,18 @@ from pathlib import Path
 from sqlalchemy import Select, select
 
 from cloud import audit
-from cloud.dataset import Datasets
+from cloud.dataset import MAX_NEW_LABELS, Datasets
 from cloud.db.session import Database
 from cloud.db.tables import RunState, Snapshot, TrainingRun
 from cloud.errors import ConflictError, NotFoundError
-from cloud.policy import Decision, LearningState, RetrainingPolicy, RetrainingTrigger, decide
+from cloud.policy import (
+    PATIENCE,
+    Decision,
+    LearningState,
+    RetrainingPolicy,
+    RetrainingTrigger,
+    decide,
+)
 from cloud.registry import Registry
 from cloud.settings import RetrainingSettings
 from cloud.training_driver import OPEN, TrainingDriver, close_run
@@ -107,7 +114,10 @@ class Retraining:
             parents = dict(session.execute(select(Snapshot.snapshot_id, Snapshot.parent)).all())
         current = self._registry.current()
         known = {category["name"] for category in current.categories} if current else set()
-        labels = self._datasets.new_labels(already_used=_with_ancestors(used, parents))
+        labels = self._datasets.new_labels(
+            already_used=_with_ancestors(used, parents),
+            at_most=max(MAX_NEW_LABELS, PATIENCE * self._settings.min_new_labels),
+        )
         had_setback = newest is not None and newest.state not in {*OPEN, RunState.SUCCEEDED}
         return LearningState(
             has_base=bool(parents),

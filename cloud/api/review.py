@@ -256,7 +256,7 @@ def list_review(
 
 @router.get("/counts")
 def count_review(learning: Learning, _viewer: Viewer) -> dict[str, int]:
-    """How many pictures there are by review status."""
+    """How many pictures there are by review status; counting ends at 10,000 of each."""
     return learning.labeling.counts()
 
 

@@ -21,7 +21,12 @@ from .servers import broker, cloud, postgresql, process, wait_for_port
 
 ROUNDS = 40
 CELL = "plant/hall/line3/cell7"
-PAGES = ("/", "/quality", "/trace", "/review", "/models", "/training", "/fleet")
+PAGES = (
+    "/", "/quality", "/trace", "/review", "/datasets", "/models", "/compare", "/training", "/fleet",
+    "/dead-letters", "/admin", "/account",
+)  # fmt: skip
+LONGER = 1.5
+"""An answer that grows by more than this is longer because it covers more days."""
 Call = tuple[str, dict[str, Any]]
 
 
@@ -65,11 +70,7 @@ def measure(
             say(f"pages: {size:,} results: {_worst(timed)}")
     by_size = {size: kept.by_size[size] for size in sizes}
     small, large = by_size[sizes[0]], by_size[sizes[-1]]
-    growth = {
-        name: round(large[name]["p50"] / small[name]["p50"], 2)
-        for name in large
-        if name in small and small[name]["p50"] > 0
-    }
+    growth, growth_of_longer = _growth(small, large)
     trace = large["trace"]
     pages = {name: figures["p95"] for name, figures in large.items()}
     top: dict[str, Any] = {
@@ -88,8 +89,24 @@ def measure(
         "by_size": {str(size): found for size, found in by_size.items()},
         "measured": {str(size): kept.circumstances[size] for size in sizes},
         "growth_of_p50": growth,
+        "growth_of_p50_of_longer_answers": growth_of_longer,
         **details,
     }
+
+
+def _growth(
+    small: dict[str, dict[str, float]], large: dict[str, dict[str, float]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Of the medians; apart where the answer itself is longer, as that of each day of all years."""
+    growth: dict[str, float] = {}
+    longer: dict[str, float] = {}
+    for name, before in small.items():
+        after = large.get(name)
+        if after is None or before["p50"] <= 0:
+            continue
+        is_longer = after["bytes"] > LONGER * before["bytes"]
+        (longer if is_longer else growth)[name] = round(after["p50"] / before["p50"], 2)
+    return growth, longer
 
 
 class _Kept:
@@ -155,7 +172,7 @@ def _time_all(
                 times.append(1000 * (time.perf_counter() - started))
             if answer.status_code >= 400:
                 raise SystemExit(f"{path} {parameters}: {answer.status_code} {answer.text[:200]}")
-        timed[name] = spread(times, 1)
+        timed[name] = spread(times, 1) | {"bytes": len(answer.content)}
     return timed
 
 
