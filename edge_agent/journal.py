@@ -118,6 +118,7 @@ class VerdictJournal:
             number = self._append(b"I", _stamp(at), ack.to_bytes(), unknown.to_bytes())
         except StorageError as error:
             self._report(error)
+            self._is_wanted.set()  # what is settled by now may be forgotten, and makes room
             return False
         with self._lock:
             self._open[unknown.result_id] = number
