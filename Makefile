@@ -26,8 +26,8 @@ setup: $(READY) $(VENV)/.system-demo ## set up without starting anything
 demo: $(READY) $(VENV)/.system-demo ## the whole loop with its dashboard on http://localhost:8080 (ONCE=1: one turn, then a report)
 	@$(VENV)/bin/sightline-sim demo --port $(PORT) --data-dir $(DATA) --setup-s $$(cat $(VENV)/.setup-seconds 2>/dev/null || echo 0) $(if $(ONCE),--once --report demo-report.json)
 
-# Verdicts are counted in milliseconds there, so no training runs beside them, and nothing at all
-# beside the whole loop. What fails does not keep the rest from running.
+# Faults and the whole loop count milliseconds of verdicts: no training runs beside the former, and
+# nothing at all beside the latter. What fails does not keep the rest from running.
 BY_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 LOOP := tests/e2e/test_whole_loop.py
 

@@ -64,11 +64,11 @@ def find_results(
         limit: How many at most.
         before: Time and id of the last result of the page before.
     """
-    keep_order(session)
+    _keep_order(session)
     return session.scalars(newest_first(wanted, before=before).limit(limit)).all()
 
 
-def keep_order(session: Session) -> None:
+def _keep_order(session: Session) -> None:
     """Let PostgreSQL go along the index that has a list's order, for the rest of a transaction.
 
     It takes the three columns that join a finding to its result for independent of one another,
