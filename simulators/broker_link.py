@@ -42,6 +42,21 @@ class BrokerAddress:
         return cls(host or "127.0.0.1", int(port or 1883))
 
 
+class _TimelyClient(mqtt.Client):
+    """A client that lets what has a limited life end with the connection it was sent on.
+
+    paho sends everything again by the next connection, however late that comes, and only a broker
+    counts the life of a message down: an old trigger would look new to the station.
+    """
+
+    def _messages_reconnect_reset_out(self) -> None:
+        with self._out_message_mutex:
+            for mid, message in list(self._out_messages.items()):
+                if hasattr(message.properties, "MessageExpiryInterval"):
+                    del self._out_messages[mid]
+        super()._messages_reconnect_reset_out()
+
+
 class BrokerLink:
     """One connection; messages arrive on paho's thread and must be handled quickly.
 
@@ -67,7 +82,7 @@ class BrokerLink:
         self._on_message = on_message
         self._on_lost = on_lost
         self._ready = threading.Event()
-        self._client = mqtt.Client(
+        self._client = _TimelyClient(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5
         )
         self._client.reconnect_delay_set(min_delay=1, max_delay=MAX_RECONNECT_S)
@@ -122,7 +137,16 @@ class BrokerLink:
         user_properties: Sequence[tuple[str, str]] = (),
         retain: bool = False,
     ) -> None:
-        """Send at QoS 1 without waiting."""
+        """Send at QoS 1 without waiting.
+
+        Args:
+            topic: Where to.
+            payload: The bytes.
+            expiry_s: How long the broker may deliver it; a lost connection ends that, too. Without
+                it the message is sent again by the next connection.
+            user_properties: MQTT v5 properties.
+            retain: Whether the broker keeps it for those who subscribe later.
+        """
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if expiry_s is not None:
             properties.MessageExpiryInterval = expiry_s

@@ -30,9 +30,10 @@ class CellCycle:
 
     @property
     def verdict(self) -> Verdict:
-        """What the PLC acts on: a part without an answer goes to manual inspection."""
+        """What the PLC acts on: a part without an answer in time goes to manual inspection."""
         result = self.exchange.result
-        return result.verdict if result else Verdict.NOT_DECIDABLE
+        is_in_time = result is not None and not self.exchange.is_late
+        return result.verdict if result and is_in_time else Verdict.NOT_DECIDABLE
 
     @property
     def is_escape(self) -> bool:

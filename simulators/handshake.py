@@ -51,6 +51,12 @@ class Exchange:
             return None
         return (self.answered_ns - self.sent_ns) / NS_PER_MS
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the result came after the deadline, on the PLC's clock."""
+        deadline_ms, latency_ms = self.trigger.deadline_ms, self.latency_ms
+        return deadline_ms is not None and latency_ms is not None and latency_ms > deadline_ms
+
 
 @dataclass(frozen=True, slots=True)
 class PlcStatistics:
@@ -155,7 +161,7 @@ class TriggerBook:
         """Sum up."""
         exchanges = self.exchanges
         answered = [e for e in exchanges if e.result is not None]
-        late = [e for e in answered if _is_late(e)]
+        late = [e for e in answered if e.is_late]
         missed = [e for e in exchanges if e.is_missed]
         return PlcStatistics(
             triggers=len(exchanges),
@@ -174,9 +180,3 @@ class TriggerBook:
 
 def _answer(result: PlcResult) -> tuple[UUID, Verdict, ModelRef | None]:
     return result.result_id, result.verdict, result.model
-
-
-def _is_late(exchange: Exchange) -> bool:
-    deadline = exchange.trigger.deadline_ms
-    latency = exchange.latency_ms
-    return deadline is not None and latency is not None and latency > deadline

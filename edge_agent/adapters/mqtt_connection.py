@@ -41,7 +41,8 @@ class BrokerAccess:
 
     Attributes:
         session_expiry_s: how long the broker keeps our session, and what it queues for us, after
-            the connection is lost; 0: nothing, each connection begins anew.
+            the connection is lost; 0: nothing, each connection begins anew, and what was on its
+            way to the broker is not sent again either.
     """
 
     host: str
@@ -96,11 +97,17 @@ class _PromptClient(mqtt.Client):
 
     paho's own way wakes the network thread, which then has to wait for the interpreter: 1 ms on
     a machine that is busy with the end of a cycle.
+
+    Args:
+        client_id: unique on the broker.
+        keeps_unanswered: whether what the broker has not answered for is sent again by the next
+            connection, as paho does even where the session is a new one.
     """
 
-    def __init__(self, client_id: str) -> None:
+    def __init__(self, client_id: str, *, keeps_unanswered: bool) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
         self._writing = threading.Lock()
+        self._keeps_unanswered = keeps_unanswered
 
     def write_now(self) -> None:
         """Send what is queued; what cannot go now is left to the network thread."""
@@ -114,6 +121,12 @@ class _PromptClient(mqtt.Client):
     def _packet_write(self) -> MQTTErrorCode:
         with self._writing:
             return super()._packet_write()
+
+    def _messages_reconnect_reset_out(self) -> None:
+        if not self._keeps_unanswered:
+            with self._out_message_mutex:
+                self._out_messages.clear()
+        super()._messages_reconnect_reset_out()
 
 
 class MqttConnection:
@@ -236,7 +249,7 @@ class MqttConnection:
 
     def _build(self) -> _PromptClient:
         access = self._access
-        client = _PromptClient(access.client_id)
+        client = _PromptClient(access.client_id, keeps_unanswered=access.session_expiry_s > 0)
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.reconnect_delay_set(
             FIRST_RECONNECT_S, max(FIRST_RECONNECT_S, round(access.reconnect_max_s))

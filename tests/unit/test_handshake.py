@@ -3,7 +3,9 @@ from uuid import uuid4
 import pytest
 
 from models.contract.messages import PlcResult, Rejection, Trigger, TriggerAck, Verdict
+from simulators.cell import CellCycle
 from simulators.handshake import NS_PER_MS, TriggerBook, percentile
+from simulators.truth import TruePart
 
 
 def trigger(trigger_id: str = "t1", deadline_ms: int = 100) -> Trigger:
@@ -54,10 +56,12 @@ def test_a_second_answer_that_differs_is_a_contradiction() -> None:
 )
 def test_a_result_after_the_deadline_is_late(after_ms: int, late: int) -> None:
     book = TriggerBook()
-    book.sent(trigger(deadline_ms=100), 0)
+    exchange = book.sent(trigger(deadline_ms=100), 0)
     book.on_result(result(), after_ms * NS_PER_MS)
     assert book.statistics().late == late
     assert book.statistics().late_ok == late
+    acted_on = CellCycle(TruePart("p1", "cell", (), Verdict.OK), exchange).verdict
+    assert acted_on is (Verdict.NOT_DECIDABLE if late else Verdict.OK)
 
 
 def test_a_rejection_ends_the_exchange_and_is_no_miss() -> None:
