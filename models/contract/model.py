@@ -13,8 +13,14 @@ class Frozen(BaseModel):
     Ignoring them is what lets a cell one minor version behind read what the cloud sends.
     """
 
+    # pydantic keeps the last 16,384 short strings that it read: on a line these are ids, of which
+    # none comes again, and an agent would grow by a megabyte in its first half hour.
     model_config = ConfigDict(
-        frozen=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        cache_strings="keys",
     )
 
 

@@ -95,14 +95,10 @@ def judge_view(
     Returns:
         OK without reasons, or NOT_OK with a reason for each broken rule.
     """
-    broken: Counter[Rule] = Counter()
-    texts: dict[Rule, Reason] = {}
-    for detections in pictures:
-        for rule, reason in _broken_rules(detections, view, label_map):
-            broken[rule] += 1
-            texts.setdefault(rule, reason)
-    enough = min(recipe.n_of_m.n, len(pictures))
-    reasons = tuple(texts[rule] for rule, times in broken.items() if times >= enough)
+    if len(pictures) == 1:
+        reasons = tuple(reason for _, reason in _broken_rules(pictures[0], view, label_map))
+    else:
+        reasons = _agreed([_broken_rules(one, view, label_map) for one in pictures], recipe)
     return (Verdict.NOT_OK if reasons else Verdict.OK), reasons
 
 
@@ -159,6 +155,19 @@ class _Boxes:
         ]
 
 
+def _agreed(
+    pictures: Sequence[Iterable[tuple[Rule, Reason]]], recipe: Recipe
+) -> tuple[Reason, ...]:
+    broken: Counter[Rule] = Counter()
+    texts: dict[Rule, Reason] = {}
+    for rules in pictures:
+        for rule, reason in rules:
+            broken[rule] += 1
+            texts.setdefault(rule, reason)
+    enough = min(recipe.n_of_m.n, len(pictures))
+    return tuple(texts[rule] for rule, times in broken.items() if times >= enough)
+
+
 def _borders(zone: Zone | None) -> tuple[float, float, float, float]:
     if zone is None:
         return -inf, -inf, inf, inf
@@ -190,7 +199,7 @@ def _missing(item: ExpectedObject, found: int) -> Reason:
 
 def _defect(defect: ForbiddenDefect, detections: Detections, hits: Sequence[int]) -> Reason:
     best = hits[0]  # boxes come best first
-    x1, y1, x2, y2 = (float(value) for value in detections.boxes[best])
+    x1, y1, x2, y2 = detections.boxes[best].tolist()
     more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
     return Reason(
         code=ReasonCode.DEFECT,

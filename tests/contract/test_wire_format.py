@@ -1,7 +1,9 @@
 """The bytes on the wire are the contract: golden files hold them, AsyncAPI describes them."""
 
 import json
+import tracemalloc
 from pathlib import Path
+from uuid import uuid4
 
 import jsonschema
 import pytest
@@ -106,3 +108,20 @@ def test_topic_names_cell_and_channel() -> None:
 def test_address_that_could_leave_its_place_is_refused(path: str) -> None:
     with pytest.raises(ContractError):
         CellAddress.parse(path)
+
+
+def test_ids_that_never_come_again_are_not_kept() -> None:
+    def read(count: int) -> None:
+        for _ in range(count):
+            messages.Trigger.from_bytes(
+                b'{"schema_version":"1.0","trigger_id":"%s","part_id":"%s","recipe_id":"plate"}'
+                % (uuid4().hex.encode(), uuid4().hex.encode())
+            )
+
+    read(10)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    read(1000)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 20_000
