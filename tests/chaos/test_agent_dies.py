@@ -23,7 +23,7 @@ from simulators.chaos.toy_model import GOOD_GREY, toy_picture
 from simulators.misbehaviour import MISBEHAVIOURS, misbehave
 from simulators.probe import PlcProbe
 
-QUICK_HOLD = "resend_result_s = 0.2\nhold_result_s = 1.0"
+QUICK_HOLD = "resend_result_s = 0.2\nhold_result_s = 3.0"
 SHORT_LIST = ("never_acks", "repeats_at_once", "triggers_while_busy", "reuses_an_id")
 DEAD_PORT = 9
 LOST_S = 60.0
