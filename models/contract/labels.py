@@ -22,6 +22,16 @@ class Annotation:
     width: float
     height: float
 
+    def as_row(self) -> dict[str, str | float]:
+        """Its fields by name; `dataclasses.asdict` takes ten times as long for the same."""
+        return {
+            "category": self.category,
+            "x": self.x,
+            "y": self.y,
+            "width": self.width,
+            "height": self.height,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledPicture:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -89,7 +88,7 @@ def _checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "image_id": found.image_id,
         "width": found.width,
         "height": found.height,
-        "annotations": [asdict(box) for box in found.boxes],
+        "annotations": [box.as_row() for box in found.boxes],
         "problem": found.problem,
         "notes": list(found.notes),
         "print": found.print,

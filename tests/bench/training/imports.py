@@ -6,7 +6,6 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def _import_chunk(job: Job) -> list[dict[str, Any]]:
                 "width": found.width,
                 "height": found.height,
                 "image": data,
-                "annotations": [asdict(box) for box in found.boxes],
+                "annotations": [box.as_row() for box in found.boxes],
                 "split": split.value,
             }
         )
