@@ -95,7 +95,7 @@ def judge_view(
     Returns:
         OK without reasons, or NOT_OK with a reason for each broken rule.
     """
-    if len(pictures) == 1:
+    if len(pictures) == 1:  # nearly always: there is nothing to count
         reasons = tuple(reason for _, reason in _broken_rules(pictures[0], view, label_map))
     else:
         reasons = _agreed([_broken_rules(one, view, label_map) for one in pictures], recipe)

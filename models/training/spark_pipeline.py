@@ -41,14 +41,14 @@ from models.training.snapshot_io import (
 )
 from models.training.spark_errors import one_line
 from models.training.spark_progress import follow_tasks
+from models.training.spark_session import BATCH_SETTING
 from models.training.spark_tasks import deal_rows, number_rows
 
 # Enough pictures a task that its start is nothing, few enough that it is soon done again: 128 took
 # a sixth longer.
 PICTURES_PER_TASK = 512
-# These rows carry no pictures, unlike those that the session's own setting is for.
-ROWS_PER_BATCH = 256
-BATCH_SETTING = "spark.sql.execution.arrow.maxRecordsPerBatch"
+# Rows without their pictures, unlike those that the session's own setting is for.
+LISTED_PER_BATCH = 256
 # Enough pictures a file that its header is nothing.
 PICTURES_PER_FILE = 256
 NO_LABEL_FILE = "picture without a label file"
@@ -179,7 +179,7 @@ def _check(
     )
     rows = deal_rows(session, table, PICTURES_PER_TASK, parallelism)
     batch = session.conf.get(BATCH_SETTING)
-    session.conf.set(BATCH_SETTING, ROWS_PER_BATCH)
+    session.conf.set(BATCH_SETTING, LISTED_PER_BATCH)
     try:
         checked = rows.mapInArrow(check_rows, CHECKED_SQL).toArrow()
     except Exception as error:

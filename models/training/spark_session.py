@@ -24,6 +24,7 @@ LOOPBACK = "127.0.0.1"
 LOOPBACK_HOSTS = ("localhost", LOOPBACK, "[::1]")
 # Rows carry whole pictures, so a batch of Spark's default 10,000 rows would be gigabytes.
 ROWS_PER_BATCH = 16
+BATCH_SETTING = "spark.sql.execution.arrow.maxRecordsPerBatch"
 SLOT_WAIT_S = 30.0
 JVM_EXIT_WAIT_S = 15.0
 SLOT_POLL_S = 0.2
@@ -164,7 +165,7 @@ def _configuration(master: str, folder: Path, defaults: Mapping[str, str]) -> Sp
         "spark.driver.memory": "2g",
         "spark.driver.maxResultSize": "1g",
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log_file}",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
+        BATCH_SETTING: str(ROWS_PER_BATCH),
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.shuffle.partitions": "8",
         # Pictures do not compress and rows carry them through shuffles.
