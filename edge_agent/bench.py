@@ -16,9 +16,10 @@ import numpy as np
 import openvino as ov
 
 from edge_agent.adapters.detector import Loading, load_model
+from edge_agent.adapters.folder_camera import SUFFIXES, read_picture
 from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.cycle import CycleReport, CycleTask, Vision, run_cycle
-from edge_agent.errors import ConfigurationError
+from edge_agent.errors import CameraFault, ConfigurationError, TransientError
 from edge_agent.ports import Frame, Image, LoadedModel
 from edge_agent.priority import share_the_interpreter
 from models.contract.bundle import MODEL_NAME, CategoryKind
@@ -36,6 +37,8 @@ from models.detector.spec import read_spec
 
 NUM_WARM_UP = 20
 NUM_NOISE_PICTURES = 8
+MAX_PICTURES = 8
+"""In turns, as in the buffers of a camera's driver."""
 TURN = 10
 """Pictures in a row for one side before it is the other's turn."""
 NUM_IN_FLIGHT = 2
@@ -50,6 +53,7 @@ class BenchReport:
         num_threads: of one inference.
         rounds: how often everything was measured.
         cycles: of each side in a round.
+        picture_px: width and height of the pictures.
         infer_ms_p50: bare OpenVINO ``infer()``, the picture already at the network's size.
         infer_ms_p99: the same.
         cycle_ms_p50: grab from memory, check, resize, infer, judge.
@@ -65,6 +69,7 @@ class BenchReport:
     num_threads: int
     rounds: int
     cycles: int
+    picture_px: tuple[int, int]
     infer_ms_p50: float
     infer_ms_p99: float
     cycle_ms_p50: float
@@ -109,7 +114,12 @@ class MemoryCamera:
 
 
 def run_bench(
-    bundle_dir: Path, *, loading: Loading, rounds: int = 5, cycles: int = 100
+    bundle_dir: Path,
+    *,
+    loading: Loading,
+    rounds: int = 5,
+    cycles: int = 100,
+    pictures: Path | None = None,
 ) -> BenchReport:
     """Time bare inference and the whole cycle in turns on the same pictures.
 
@@ -118,13 +128,15 @@ def run_bench(
         loading: threads and precision, the same for both.
         rounds: everything is measured this many times.
         cycles: of each side in a round.
+        pictures: folder of pictures as the camera gives them; None: the bundle's golden ones.
 
     Raises:
-        ConfigurationError: the bundle cannot be used.
+        ConfigurationError: the bundle or the pictures cannot be used.
     """
     share_the_interpreter()  # as the agent does
-    one = _Sides.of(bundle_dir, loading)
-    two = _Sides.of(bundle_dir, replace(loading, num_requests=NUM_IN_FLIGHT))
+    images = _read(pictures) if pictures is not None else None
+    one = _Sides.of(bundle_dir, loading, images)
+    two = _Sides.of(bundle_dir, replace(loading, num_requests=NUM_IN_FLIGHT), images)
     one.alternate(NUM_WARM_UP)
     latencies, throughputs = [], []
     for turn in range(rounds):
@@ -140,6 +152,7 @@ def run_bench(
         num_threads=loading.num_threads,
         rounds=rounds,
         cycles=cycles,
+        picture_px=one.picture_px,
         infer_ms_p50=_rounded(infer_p50),
         infer_ms_p99=_rounded(infer_p99),
         cycle_ms_p50=_rounded(cycle_p50),
@@ -166,11 +179,12 @@ class _Sides:
     bare: list[Callable[[], None]]
     """One for each request in flight."""
     whole: list[Callable[[], None]]
+    picture_px: tuple[int, int]
 
     @classmethod
-    def of(cls, bundle_dir: Path, loading: Loading) -> "_Sides":
-        model = load_model(bundle_dir, loading=loading)
-        images, spec = _pictures(model), read_spec(bundle_dir)
+    def of(cls, bundle_dir: Path, loading: Loading, images: list[Image] | None) -> "_Sides":
+        model, spec = load_model(bundle_dir, loading=loading), read_spec(bundle_dir)
+        images = images or _golden_pictures(model)
         inputs = [ov.Tensor(np.ascontiguousarray(resize_to_input(i, spec)[None])) for i in images]
         compiled, task = compile_bare(bundle_dir, loading), _task(model, images)
         seats = range(loading.num_requests)
@@ -178,6 +192,7 @@ class _Sides:
             model,
             [_bare(compiled.create_infer_request(), inputs) for _ in seats],
             [_whole(task, Vision(MemoryCamera(images), SystemClock()), model) for _ in seats],
+            (task.recipe.image_width_px, task.recipe.image_height_px),
         )
 
     def alternate(self, count: int) -> tuple[list[float], list[float]]:
@@ -233,11 +248,22 @@ def _rounded(value: float) -> float:
     return round(float(value), 3)
 
 
-def _pictures(model: LoadedModel) -> list[Image]:
+def _read(folder: Path) -> list[Image]:
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    try:
+        images = [read_picture(path, "bench") for path in paths[:MAX_PICTURES]]
+    except (TransientError, CameraFault) as error:
+        raise ConfigurationError(f"{error} (in {folder})") from error
+    if len(images) < 2:  # the same picture twice in a row would count as frozen
+        raise ConfigurationError(f"{folder} holds {len(images)} pictures; give at least two")
+    return images
+
+
+def _golden_pictures(model: LoadedModel) -> list[Image]:
     """The bundle's golden pictures: what the model was made for; noise where there are none."""
     found = [cv2.imread(str(model.bundle_dir / golden.file)) for golden in model.manifest.golden]
     images = [np.asarray(image, np.uint8) for image in found if image is not None]
-    if len(images) > 1:  # the same picture twice in a row would count as frozen
+    if len(images) > 1:
         return images
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (512, 640, 3), np.uint8) for _ in range(NUM_NOISE_PICTURES)]
@@ -247,7 +273,7 @@ def _task(model: LoadedModel, images: list[Image]) -> CycleTask:
     """A recipe as strict as a real one: every object of the first picture in its zone."""
     heights, widths = {image.shape[0] for image in images}, {image.shape[1] for image in images}
     if len(heights) > 1 or len(widths) > 1:
-        raise ConfigurationError("the golden pictures differ in size")
+        raise ConfigurationError("the pictures differ in size; give some of one camera")
     kinds = {category.name: category.kind for category in model.manifest.categories}
     seen = model.detector.infer(images[0]).at_least(0.5)
     names = [model.detector.categories[class_id] for class_id in seen.class_ids]

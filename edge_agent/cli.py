@@ -130,17 +130,24 @@ def infer(
 @app.command()
 @one_line_errors
 def bench(
+    *,
     bundle: Bundle = RELEASED_BUNDLE,
     threads: Threads = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Times that both are measured.")] = 5,
     cycles: Annotated[int, typer.Option(min=10, help="Cycles in a round.")] = 100,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder of your camera's pictures; else the bundle's golden ones."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Time the agent's cycle beside the bare OpenVINO model."""
     from edge_agent.adapters.detector import Loading
     from edge_agent.bench import run_bench
 
-    report = run_bench(bundle, loading=Loading(threads), rounds=rounds, cycles=cycles)
+    report = run_bench(
+        bundle, loading=Loading(threads), rounds=rounds, cycles=cycles, pictures=pictures
+    )
     if as_json:
         typer.echo(json.dumps(report.as_dict()))
         return
@@ -150,6 +157,7 @@ def bench(
 def _bench_table(report: "BenchReport") -> Table:
     title = (
         f"model {report.bundle_id}, {report.num_threads} thread(s) an inference, "
+        f"pictures of {report.picture_px[0]} x {report.picture_px[1]}, "
         f"medians of {report.rounds} x {report.cycles}"
     )
     table = Table("", "p50 ms", "p99 ms", "two at once, 1/s", title=title, title_justify="left")

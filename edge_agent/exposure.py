@@ -5,9 +5,7 @@ Measured beside the record, after the verdict: nothing waits for it.
 
 from typing import NamedTuple
 
-import cv2
-
-from edge_agent.image_checks import sharpness_of
+from edge_agent.image_checks import mean_grey, sharpness_of
 from edge_agent.ports import Image
 
 MAX_PX = 160_000
@@ -30,15 +28,12 @@ def exposure_of(image: Image) -> Exposure:
         image: ``(H, W, 3)`` BGR.
     """
     height, width = image.shape[:2]
-    # Whole rows for the brightness; for the sharpness a window in full resolution, since leaving
-    # out pixels would make every picture look sharp.
-    step = max(1, round(height * width / MAX_PX))
-    blue, green, red, _ = cv2.mean(image[::step])
+    # A window in full resolution: leaving out pixels would make every picture look sharp.
     share = min(1.0, (MAX_PX / (height * width)) ** 0.5)
     tall, wide = max(1, int(height * share)), max(1, int(width * share))
     top, left = (height - tall) // 2, (width - wide) // 2
     window = image[top : top + tall, left : left + wide]
     return Exposure(
-        mean_grey=round(0.114 * blue + 0.587 * green + 0.299 * red, 2),
+        mean_grey=round(mean_grey(image, MAX_PX), 2),
         sharpness=round(sharpness_of(window), 2),
     )

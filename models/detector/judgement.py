@@ -25,6 +25,8 @@ class _Rule:
 
     class_id: int | None
     """None: the model does not know the category, no box counts."""
+    count: int
+    """Boxes that must be there at least; of a forbidden one none may."""
     min_score: float
     min_area_px: float
     left: float = -inf
@@ -39,6 +41,8 @@ class _Rules:
     view: View
     expected: tuple[_Rule, ...]
     forbidden: tuple[_Rule, ...]
+    min_score: float
+    """Lowest of all rules: boxes under it count for none."""
 
 
 class LabelMap:
@@ -64,18 +68,22 @@ class LabelMap:
             return known
         if len(self._rules) >= MAX_VIEWS:
             self._rules.clear()
-        expected = tuple(self._rule(item, 0.0) for item in view.expected)
-        forbidden = tuple(self._rule(item, item.min_area_px) for item in view.forbidden)
-        rules = self._rules[id(view)] = _Rules(view, expected, forbidden)
+        expected = tuple(self._rule(item, item.count, 0.0) for item in view.expected)
+        forbidden = tuple(self._rule(item, 0, item.min_area_px) for item in view.forbidden)
+        min_score = min((rule.min_score for rule in expected + forbidden), default=inf)
+        rules = self._rules[id(view)] = _Rules(view, expected, forbidden, min_score)
         return rules
 
-    def _rule(self, item: ExpectedObject | ForbiddenDefect, min_area_px: float) -> _Rule:
+    def _rule(
+        self, item: ExpectedObject | ForbiddenDefect, count: int, min_area_px: float
+    ) -> _Rule:
         # The recipe's limit, else the bundle's; a category without either counts from 0.5.
         wanted = item.min_score
         limit = wanted if wanted is not None else self._thresholds.get(item.category, 0.5)
         # Scores are float32: a limit of 0.9 must not refuse a score that was written as 0.9.
         limit = float(np.float32(limit))
-        return _Rule(self._class_ids.get(item.category), limit, min_area_px, *_borders(item.zone))
+        class_id = self._class_ids.get(item.category)
+        return _Rule(class_id, count, limit, min_area_px, *_borders(item.zone))
 
 
 def judge_view(
@@ -128,7 +136,7 @@ class _Boxes:
     numpy would take longer to begin with each of some twenty rules than to answer all of them.
     """
 
-    def __init__(self, detections: Detections) -> None:
+    def __init__(self, detections: Detections, min_score: float) -> None:
         self._by_class: dict[int, list[_Box]] = {}
         rows = zip(
             detections.class_ids.tolist(),
@@ -137,6 +145,8 @@ class _Boxes:
             strict=True,
         )
         for index, (class_id, score, (x1, y1, x2, y2)) in enumerate(rows):
+            if score < min_score:  # more than half of what a detector finds is next to nothing
+                continue
             box = (index, score, (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * (y2 - y1))
             self._by_class.setdefault(class_id, []).append(box)
 
@@ -177,15 +187,16 @@ def _borders(zone: Zone | None) -> tuple[float, float, float, float]:
 def _broken_rules(
     detections: Detections, view: View, label_map: LabelMap
 ) -> Iterable[tuple[Rule, Reason]]:
-    boxes, rules = _Boxes(detections), label_map.rules_of(view)
-    for index, (item, rule) in enumerate(zip(view.expected, rules.expected, strict=True)):
+    rules = label_map.rules_of(view)
+    boxes = _Boxes(detections, rules.min_score)
+    for index, rule in enumerate(rules.expected):
         found = len(boxes.hits(rule))
-        if found < item.count:
-            yield (ReasonCode.MISSING_OBJECT, index), _missing(item, found)
-    for index, (defect, rule) in enumerate(zip(view.forbidden, rules.forbidden, strict=True)):
+        if found < rule.count:
+            yield (ReasonCode.MISSING_OBJECT, index), _missing(view.expected[index], found)
+    for index, rule in enumerate(rules.forbidden):
         hits = boxes.hits(rule)
         if hits:
-            yield (ReasonCode.DEFECT, index), _defect(defect, detections, hits)
+            yield (ReasonCode.DEFECT, index), _defect(view.forbidden[index], detections, hits)
 
 
 def _missing(item: ExpectedObject, found: int) -> Reason:

@@ -36,6 +36,13 @@ def half_white(share: float) -> Image:
     return image
 
 
+def white_on_black(share: float) -> Image:
+    """As dark as a picture can be with so much of it saturated."""
+    image = np.zeros((512, 640, 3), np.uint8)
+    image[:, : int(640 * share)] = 250
+    return image
+
+
 @pytest.mark.parametrize(
     ("image", "code"),
     [
@@ -43,6 +50,8 @@ def half_white(share: float) -> Image:
         pytest.param(noise(0, 9), ReasonCode.BLACK, id="lamp is out"),
         pytest.param(half_white(0.6), ReasonCode.OVEREXPOSED, id="more than half is white"),
         pytest.param(half_white(0.4), None, id="less than half is white"),
+        pytest.param(white_on_black(0.55), ReasonCode.OVEREXPOSED, id="white on black"),
+        pytest.param(white_on_black(0.45), None, id="white on black, less than half"),
         pytest.param(noise(height=480), ReasonCode.WRONG_SIZE, id="another size"),
     ],
 )

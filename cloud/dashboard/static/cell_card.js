@@ -24,6 +24,8 @@ export default {
       if (cell.connection === "stopped") return "Stopped";
       return cell.station_words;
     },
+    /** Not every part sends its picture: the newest one may be older than the verdict beside it. */
+    isEarlierPart() { const { picture, last } = this.cell; return Boolean(picture && last) && picture.part_id !== last.part_id; },
   },
   methods: {
     agoText, ageText,
@@ -79,6 +81,7 @@ export default {
           <sl-picture v-if="cell.picture" v-bind="cell.picture" :alt="'Picture of ' + cell.picture.part_id" />
           <sl-picture v-else none="No picture yet" hint="Only doubtful, rejected and audited parts send theirs." />
           <div class="sl-cell__caption" v-if="cell.picture">
+            <span v-if="isEarlierPart" class="sl-chip" title="No picture of the last part has come">Earlier part</span>
             <span class="sl-verdict-text" :class="'sl-verdict-text--' + cell.picture.verdict"><i class="sl-sign" :class="'sl-sign--' + (cell.picture.verdict || 'none')"></i></span>
             <a :href="cell.picture.href">{{ cell.picture.part_id }}</a>
             <span>{{ agoText(since(cell.picture.created_ms)) }}</span>

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,10 +189,14 @@ class Plant:
 
     def inspect_for(self, seconds: float, *, hz: float = 10.0) -> list[Exchange]:
         """Trigger at an even pace, whatever comes back."""
+        end = time.monotonic() + seconds
+        return self.inspect_while(lambda: time.monotonic() < end, hz=hz)
+
+    def inspect_while(self, wanted: Callable[[], bool], *, hz: float = 10.0) -> list[Exchange]:
+        """Trigger at an even pace; asks before each trigger whether it is wanted still."""
         exchanges = []
         due = time.monotonic()
-        end = due + seconds
-        while due < end:
+        while wanted():
             time.sleep(max(due - time.monotonic(), 0))
             self._num_parts += 1
             exchanges.append(self.plc.inspect(f"P{self._num_parts:06d}"))
