@@ -80,14 +80,16 @@ def detection_records(cycle: CycleOutcome) -> tuple[DetectionRecord, ...]:
     if cycle.detections is None:
         return ()
     kept = cycle.detections.at_least(RECORDED_SCORE)
-    rows = zip(bboxes_of(kept.boxes), kept.scores, kept.class_ids, strict=True)
+    # As plain numbers: taken one by one out of an array they cost more.
+    columns = (bboxes_of(kept.boxes), kept.scores, kept.class_ids)
+    rows = zip(*(column[:MAX_RECORDED].tolist() for column in columns), strict=True)
     return tuple(
         DetectionRecord(
             category=cycle.categories[class_id],
-            score=round(min(float(score), 1.0), 4),
-            bbox=tuple(round(float(value), 1) for value in bbox),
+            score=round(min(score, 1.0), 4),
+            bbox=tuple(round(value, 1) for value in bbox),
         )
-        for bbox, score, class_id in list(rows)[:MAX_RECORDED]
+        for bbox, score, class_id in rows
     )
 
 

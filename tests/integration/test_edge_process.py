@@ -310,3 +310,19 @@ def test_infer_prints_what_the_model_finds(bundle: Path, tmp_path: Path) -> None
     found = json.loads(done.stdout)
     assert [box["category"] for box in found["detections"]] == ["bolt", "scratch"]
     assert found["detections"][0]["bbox"] == [10, 10, 20, 20]
+
+
+def test_bench_looks_at_ones_own_pictures_and_needs_two(bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edge_agent.cli", "bench", "-b", str(bundle), "--json"]
+    command += ["--rounds", "1", "--cycles", "10", "--pictures", str(tmp_path)]
+    (tmp_path / "0.jpg").write_bytes(picture(GOOD, 1))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{tmp_path} holds 1 pictures; give at least two" in done.stderr
+    (tmp_path / "1.jpg").write_bytes(picture(BAD, 1))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    height, width = cv2.imread(str(tmp_path / "0.jpg")).shape[:2]
+    assert found["picture_px"] == [width, height]
+    assert found["cycle_over_infer_ratio"] > 0

@@ -139,7 +139,7 @@ def _while_draining(plant: Plant) -> tuple[list[Exchange], float]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    exchanges = plant.inspect_while(lambda: not is_over.is_set(), hz=HZ)
+    exchanges = list(plant.inspect_while(lambda: not is_over.is_set(), hz=HZ))
     watcher.join()
     ended, left = told[-1]
     return exchanges, (first - left) / (ended - began)

@@ -35,6 +35,8 @@ NUM_PICTURES = 24
 WAIT_S = 30.0
 NUM_THREADS = 1
 """Of the inference, as the settings have it by default."""
+ELSEWHERE = ("nice", "-n", "15")
+"""What stands for another machine gets what the cell's own processes leave of this one."""
 
 
 def mosquitto_program() -> str:
@@ -102,7 +104,7 @@ class Process:
 class Broker(Process):
     """A mosquitto on a port of its own; it may come and go."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, *, prefix: Sequence[str] = ()) -> None:
         self.port = free_port()
         config = folder / f"{name}.conf"
         config.write_text(
@@ -111,7 +113,7 @@ class Broker(Process):
             "max_packet_size 20000000\npersistence false\nlog_type error\n"
             + ("user root\n" if os.geteuid() == 0 else "")
         )
-        super().__init__(name, [mosquitto_program(), "-c", str(config)], folder)
+        super().__init__(name, [*prefix, mosquitto_program(), "-c", str(config)], folder)
 
     def start(self) -> None:
         super().start()
@@ -132,10 +134,11 @@ class Plant:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.cell_broker = Broker("cell-broker", folder)
-        self.uplink_broker = Broker("uplink-broker", folder)
+        self.uplink_broker = Broker("uplink-broker", folder, prefix=ELSEWHERE)
         self.http_port = free_port()
         python = [sys.executable, "-m"]
-        stand_in = [*python, "bench.edge.cloud_stand_in", str(self.uplink_broker.port), str(CELL)]
+        stand_in = [*ELSEWHERE, *python, "bench.edge.cloud_stand_in"]
+        stand_in += [str(self.uplink_broker.port), str(CELL)]
         self.cloud = Process("cloud", stand_in, folder, {"PYTHONPATH": str(REPOSITORY / "tests")})
         self.config = folder / "edge.toml"
         self.config.write_text(to_toml(self._settings(settings or {})))
@@ -190,18 +193,21 @@ class Plant:
     def inspect_for(self, seconds: float, *, hz: float = 10.0) -> list[Exchange]:
         """Trigger at an even pace, whatever comes back."""
         end = time.monotonic() + seconds
-        return self.inspect_while(lambda: time.monotonic() < end, hz=hz)
+        return list(self.inspect_while(lambda: time.monotonic() < end, hz=hz))
 
-    def inspect_while(self, wanted: Callable[[], bool], *, hz: float = 10.0) -> list[Exchange]:
-        """Trigger at an even pace; asks before each trigger whether it is wanted still."""
-        exchanges = []
+    def inspect_while(
+        self, is_wanted: Callable[[], bool], *, hz: float = 10.0
+    ) -> Iterator[Exchange]:
+        """Trigger at an even pace; asks before each trigger whether it is wanted still.
+
+        A line has no breaks: after one the cell would have to learn its pace anew.
+        """
         due = time.monotonic()
-        while wanted():
+        while is_wanted():
             time.sleep(max(due - time.monotonic(), 0))
             self._num_parts += 1
-            exchanges.append(self.plc.inspect(f"P{self._num_parts:06d}"))
+            yield self.plc.inspect(f"P{self._num_parts:06d}")
             due += 1 / hz
-        return exchanges
 
 
 def latencies_ms(exchanges: Sequence[Exchange]) -> list[float]:

@@ -78,8 +78,7 @@ def measure(work: Path, effort: Effort) -> dict[str, Any]:
             plant.inspect_for(4.0)
 
             def run_line() -> None:
-                while not stopping.is_set():
-                    exchanges.extend(plant.inspect_for(1.0))
+                exchanges.extend(plant.inspect_while(lambda: not stopping.is_set()))
 
             line, watch = threading.Thread(target=run_line), Watch()
             line.start()
