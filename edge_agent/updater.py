@@ -268,7 +268,7 @@ class Updater:
             cycle = self._next_picture(desired)
             if cycle is not None and cycle.model == active.ref:
                 try:
-                    look = self._second_look(cycle, active, model)
+                    look, _ = self._second_look(cycle, active, model)
                 except EdgeAgentError as error:
                     raise _RejectedModelError(f"shadow: {error}") from error
                 window.comparison.add(_pair(look, old=look.first, new=look.second))
@@ -278,13 +278,16 @@ class Updater:
 
     def _second_look(
         self, cycle: CycleOutcome, judge: LoadedModel, other: LoadedModel
-    ) -> SecondLook:
-        """Let a second model look at a judged part."""
+    ) -> tuple[SecondLook, float]:
+        """Let a second model look at a judged part; what it saw, and in how many milliseconds."""
         self._hooks.give_way()
+        # Only now: a slow judge lets the other wait long, which makes the other no slower.
+        began_ns = self._now_ns()
         look = second_look(cycle, judge.detector, other.detector)
+        took_ms = (self._now_ns() - began_ns) / NS_PER_MS
         if look.sees_other_boxes:
             self._hooks.keep_picture(cycle, HardReason.SHADOW_DISAGREEMENT)
-        return look
+        return look, took_ms
 
     # --- swap and canary ---------------------------------------------------------------------
 
@@ -331,9 +334,7 @@ class Updater:
                     window.add(part)
             if old is not None and cycle is not None and cycle.model == model.ref:
                 with suppress(EdgeAgentError):  # the old model's trouble is not the new one's
-                    began_ns = self._now_ns()
-                    look = self._second_look(cycle, model, old)
-                    old_ms = (self._now_ns() - began_ns) / NS_PER_MS
+                    look, old_ms = self._second_look(cycle, model, old)
                     pair = _pair(look, old=look.second, new=look.first)
                     window.comparison.add(replace(pair, old_ms=old_ms))
             if cause := window.fault():

@@ -202,13 +202,19 @@ class Cell:
         self.notes: list[str] = []
         self.kept: list[HardReason] = []
         self.wanted: DesiredModel | None = None
+        self.wait_ms = 0
+        """What each look of a second model waits for the part that is judged."""
         self.updater = self.make_updater(model)
+
+    def _give_way(self) -> None:
+        self.clock.now_ns += self.wait_ms * 10**6
 
     def make_updater(self, active: LoadedModel) -> Updater:
         hooks = UpdaterHooks(
             on_change=lambda: self.phases.append(self.updater.status.phase),
             note=lambda code, _text: self.notes.append(code),
             keep_picture=lambda _cycle, reason: self.kept.append(reason),
+            give_way=self._give_way,
         )
         return Updater(
             store=self.store,
@@ -425,7 +431,9 @@ def test_model_that_fails_in_its_canary_window_is_rolled_back_by_itself(cell: Ce
     cell.inspect()
 
 
-def test_model_that_is_too_slow_is_rolled_back(cell: Cell) -> None:
+@pytest.mark.parametrize("wait_ms", [0, 60])
+def test_model_that_is_too_slow_is_rolled_back(cell: Cell, wait_ms: int) -> None:
+    cell.wait_ms = wait_ms
     for _ in range(10):
         cell.inspect()
     cell.desire(cell.publish(1, finds(0)))
