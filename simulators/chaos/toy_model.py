@@ -169,7 +169,7 @@ def _row(class_id: int, score: ov.Node, box: tuple[int, int, int, int]) -> ov.No
 
 
 def _nothing_slowly(mean: ov.Node) -> ov.Node:
-    """A tenth of a second of work that comes to zero."""
+    """Some 40 ms of work that comes to zero."""
     size = 700
     work = ops.add(ops.constant(np.ones((size, size), np.float32)), mean)
     factor = ops.constant(np.random.default_rng(1).random((size, size), np.float32) / size)

@@ -20,6 +20,7 @@ import pytest
 
 from models.contract.bundle import Category
 from models.contract.snapshot import SnapshotManifest, Split, SplitCounts
+from simulators.chaos.stage import Stage
 
 pytestmark = [
     pytest.mark.skipif(
@@ -107,7 +108,9 @@ def resumed_at(run: Path) -> list[int]:
     return [event["step"] for event in events if event.get("resumed")]
 
 
-def test_killed_driver_goes_on_to_the_same_number_of_steps(snapshot: Path, tmp_path: Path) -> None:
+def test_killed_driver_goes_on_to_the_same_number_of_steps(
+    snapshot: Path, tmp_path: Path, chaos: Stage
+) -> None:
     run = tmp_path / "run"
     process = subprocess.Popen(command(snapshot, run), stdout=subprocess.DEVNULL)
     try:
@@ -126,6 +129,8 @@ def test_killed_driver_goes_on_to_the_same_number_of_steps(snapshot: Path, tmp_p
     assert (done["event"], done["steps"]) == ("done", STEPS)
     (step,) = resumed_at(run)
     assert 0 < step < STEPS
+    figure = f"killed after step {FAULT_AT_STEP}, went on from step {step} to {STEPS}"
+    chaos.row(6, "training driver SIGKILL", 1, "I6", figure)
 
 
 @pytest.fixture
@@ -160,7 +165,10 @@ def small_disk(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
 
 
 def test_full_disk_is_told_in_one_line_and_resume_goes_on(
-    snapshot: Path, small_disk: tuple[Path, subprocess.Popen[str]], tmp_path: Path
+    snapshot: Path,
+    small_disk: tuple[Path, subprocess.Popen[str]],
+    tmp_path: Path,
+    chaos: Stage,
 ) -> None:
     disk, shell = small_disk
     assert shell.stdin is not None
@@ -199,3 +207,5 @@ def test_full_disk_is_told_in_one_line_and_resume_goes_on(
     assert (said["event"], said["steps"], code) == ("done", STEPS, "0")
     assert all(0 < step < STEPS for step in resumed_at(run))
     assert resumed_at(run)
+    figure = f"told in one line, went on from step {resumed_at(run)[0]} to {STEPS}"
+    chaos.row(6, "disk full under a training", 1, "I6", figure)
