@@ -129,7 +129,7 @@ def test_killed_driver_goes_on_to_the_same_number_of_steps(
     assert (done["event"], done["steps"]) == ("done", STEPS)
     (step,) = resumed_at(run)
     assert 0 < step < STEPS
-    figure = f"killed after step {FAULT_AT_STEP}, went on from step {step} to {STEPS}"
+    figure = f"went on from its checkpoint of step {step} to step {STEPS}"
     chaos.row(6, "training driver SIGKILL", 1, "I6", figure)
 
 
@@ -207,5 +207,5 @@ def test_full_disk_is_told_in_one_line_and_resume_goes_on(
     assert (said["event"], said["steps"], code) == ("done", STEPS, "0")
     assert all(0 < step < STEPS for step in resumed_at(run))
     assert resumed_at(run)
-    figure = f"told in one line, went on from step {resumed_at(run)[0]} to {STEPS}"
+    figure = f"told in one line; went on from step {resumed_at(run)[0]} to step {STEPS}"
     chaos.row(6, "disk full under a training", 1, "I6", figure)

@@ -182,6 +182,7 @@ class Plant:
                 self.result(
                     session, CELLS[number % 2 if picture is None else picture % 2], at, picture
                 )
+            session.flush()
             recount(session.connection())
 
     def learning(self, *, is_training: bool) -> None:
@@ -237,6 +238,7 @@ class Plant:
                     picture = self.random.randrange(len(self.pictures))
                     hard = self.random.random() < 0.1
                     self.result(session, cell, datetime.now(UTC), picture if hard else None)
+                session.flush()
                 recount(session.connection())
             time.sleep(0.8)
 

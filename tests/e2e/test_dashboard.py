@@ -45,7 +45,7 @@ def _pending(site: Site) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("path", "texts"),
     [
-        pytest.param("/", ["Line 1 · Cell 1", "OK this shift", "Last rejects"], id="line"),
+        pytest.param("/", ["Line 1 · Cell 1", "OK this shift", "Earlier part"], id="line"),
         pytest.param("/trace", ["P-018", "Line 2 · Cell 1", "plate r1"], id="results"),
         pytest.param("/trace?verdict=not_ok", ["NOT_OK"], id="results narrowed by the address"),
         pytest.param("/parts/P-018201", ["What happened", "plate v2"], id="trace"),
