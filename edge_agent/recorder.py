@@ -35,6 +35,10 @@ RETRY_S = 0.5
 STOP_TIMEOUT_S = 20.0
 STORAGE = "storage"
 MAX_BATCH = 32
+COMMIT_PERIOD_S = 0.05
+"""Where parts come faster several share a commit: each costs a sync of the disk, and wakes the
+uplink. It is made with the next part's record, or when none comes for so long; the verdicts are in
+the journal meanwhile."""
 MAX_HELD = 2_000
 """Records, without pictures, that wait for a disk that takes none; the journal holds as many."""
 RETRY = object()
@@ -113,6 +117,7 @@ class Recorder:
         self._stopping = threading.Event()
         self._has_trouble = False
         self._retry_s = 0.0
+        self._next_commit_s = 0.0
         self._monotonic_s = time.monotonic
         self._is_recovered = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -170,23 +175,33 @@ class Recorder:
         self._commit()
         while (item := self._next()) is not None:
             had_room = self.has_room
+            self._give_way()
             if item is not RETRY:
-                self._give_way()
                 self._make(item)
-            # One commit for all that came in during the last: a disk does some hundred a second.
-            is_due = not self._has_trouble and len(self._batch) >= MAX_BATCH
-            if is_due or self._items.empty():
+            if self._is_commit_due():
                 self._commit()
             if self.has_room and not had_room:
                 self._on_room()
         self._commit()
 
     def _next(self) -> "Item | object | None":
-        """What is to be recorded; while the disk takes nothing, now and then nothing but that."""
+        """What is to be recorded, or `RETRY` when it is time to commit what is made already."""
+        timeout_s = None
+        if self._has_trouble:
+            timeout_s = RETRY_S
+        elif self._batch:
+            timeout_s = COMMIT_PERIOD_S
         try:
-            return self._items.get(timeout=RETRY_S if self._has_trouble else None)
+            return self._items.get(timeout=timeout_s)
         except queue.Empty:
             return RETRY
+
+    def _is_commit_due(self) -> bool:
+        if self._has_trouble:
+            return self._items.empty()
+        if len(self._batch) >= MAX_BATCH:
+            return True
+        return self._items.empty() and self._monotonic_s() >= self._next_commit_s
 
     def _make(self, item: "Item | object") -> None:
         try:
@@ -284,6 +299,7 @@ class Recorder:
             self._report_trouble(str(error))
             return
         self._report_trouble(None)
+        self._next_commit_s = self._monotonic_s() + COMMIT_PERIOD_S
         stored, self._batch = self._batch, []
         for body, _ in stored:
             if isinstance(body, Inspection):

@@ -44,6 +44,7 @@ RECIPE = Recipe(
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_agent.recorder.RETRY_S", 0.005)
+    monkeypatch.setattr("edge_agent.recorder.COMMIT_PERIOD_S", 0.0)
 
 
 class ShakyOutbox:
@@ -53,6 +54,7 @@ class ShakyOutbox:
         self.records: list[RecordBody] = []
         self.pictures: list[Picture] = []
         self.refuses = False
+        self.num_commits = 0
         self.known: set[UUID] = set()
 
     def append_record(self, body: RecordBody, *, created_at: datetime) -> int:
@@ -65,6 +67,7 @@ class ShakyOutbox:
     def append_records(self, records: Sequence[tuple[RecordBody, datetime]]) -> None:
         for body, created_at in records:
             self.append_record(body, created_at=created_at)
+        self.num_commits += 1
 
     def append_image(self, picture: Picture) -> int | None:
         if self.refuses:
@@ -183,6 +186,22 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def parts_of(outbox: ShakyOutbox) -> list[str]:
     return [body.part_id for body in outbox.records if isinstance(body, Inspection)]
+
+
+def test_parts_that_come_fast_share_a_commit_and_the_last_ones_need_no_other_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.recorder.COMMIT_PERIOD_S", 0.3)
+    desk = Desk(tmp_path, queue_size=16)
+    desk.recorder.start()
+    parts = [f"p{number}" for number in range(8)]
+    for part_id in parts:
+        desk.answer(part_id)
+        time.sleep(0.005)
+    wait_until(lambda: parts_of(desk.outbox) == parts)
+    # The empty one of the start, at most one in its period, and the rest at once.
+    assert desk.outbox.num_commits <= 3
+    desk.recorder.stop()
 
 
 def test_recorded_verdicts_leave_the_journal(tmp_path: Path) -> None:
