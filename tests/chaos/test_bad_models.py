@@ -276,7 +276,7 @@ def test_bad_model_never_stays_and_no_trigger_is_lost(fleet: Fleet, chaos: Stage
         canary = 200 if fault is ToyFault.LENIENT else 20
         ref = fleet.publish(bundle, shadow=shadow, canary=canary)
         cause = fleet.wait_refused(ref)
-        causes.append(f"{fault}: {cause[:70]}")
+        causes.append(f"{fault}: {cause.replace(f'{fleet.folder}/', '')[:70]}")
         fleet.desire(ref.model_copy(update={"release": ref.release}))
         assert "quarantined" in fleet.wait_refused(ref)
         assert fleet.reports[-1].model is not None
