@@ -253,9 +253,10 @@ def _read(folder: Path) -> list[Image]:
     try:
         images = [read_picture(path, "bench") for path in paths[:MAX_PICTURES]]
     except (TransientError, CameraFault) as error:
-        raise ConfigurationError(f"{error} (in {folder})") from error
+        cause = str(error).removeprefix("camera bench: ")
+        raise ConfigurationError(f"{cause} (in {folder})") from error
     if len(images) < 2:  # the same picture twice in a row would count as frozen
-        raise ConfigurationError(f"{folder} holds {len(images)} pictures; give at least two")
+        raise ConfigurationError(f"pictures in {folder}: {len(images)}; give at least two")
     return images
 
 

@@ -31,7 +31,7 @@ class _Seat:
     request: ov.InferRequest
     buffer: Image
     detections: ov.ConstOutput
-    """Where to ask for the answer: by name it would take ten times as long."""
+    """Where to ask for the answer: by name takes longer."""
     embedding: Embedding
     """``(1, D)``, written by each inference."""
 

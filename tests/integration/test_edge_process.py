@@ -318,7 +318,11 @@ def test_bench_looks_at_ones_own_pictures_and_needs_two(bundle: Path, tmp_path: 
     (tmp_path / "0.jpg").write_bytes(picture(GOOD, 1))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"{tmp_path} holds 1 pictures; give at least two" in done.stderr
+    assert f"pictures in {tmp_path}: 1; give at least two" in done.stderr
+    (tmp_path / "1.jpg").write_bytes(b"no picture")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "sightline-edge: 1.jpg: picture cannot be used: neither a JPEG nor a PNG" in done.stderr
     (tmp_path / "1.jpg").write_bytes(picture(BAD, 1))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
