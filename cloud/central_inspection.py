@@ -34,7 +34,7 @@ from models.contract.messages import DetectionRecord, Reason, ReasonCode, Verdic
 from models.contract.model import ContractError
 from models.contract.recipe import ForbiddenDefect, Recipe, View, read_recipe
 from models.detector.boxes import bboxes_of
-from models.detector.judgement import LabelMap, is_sound, judge_view
+from models.detector.judgement import LabelMap, judge_view
 from models.detector.preprocess import Image
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class CentralInspection:
         started = time.monotonic()
         found = runtime.infer(image)
         inferred_ms = (time.monotonic() - started) * 1e3
-        if is_sound(found):
+        if found.is_finite():
             verdict, reasons = judge_view([found], view, recipe, served.labels)
         else:
             fault = Reason(code=ReasonCode.MODEL_FAULT, text="the model answered no numbers")
@@ -260,7 +260,7 @@ class CentralInspection:
             part_id=order.part_id,
             verdict=verdict,
             reasons=reasons,
-            detections=_records(found, runtime.categories) if is_sound(found) else (),
+            detections=_records(found, runtime.categories) if found.is_finite() else (),
             recipe_id=recipe.recipe_id,
             recipe_version=recipe.version,
             view=view.name,

@@ -166,8 +166,11 @@ def run_bench(
 
 
 def compile_bare(bundle_dir: Path, loading: Loading) -> ov.CompiledModel:
-    """The bundle's network with the agent's options and nothing else of the agent."""
-    options = cpu_options(loading.num_threads, loading.precision, num_requests=loading.num_requests)
+    """The bundle's network with the agent's options and nothing else of the agent.
+
+    Several requests have a stream each, as OpenVINO's documentation has it.
+    """
+    options = cpu_options(loading.num_threads, loading.precision, num_streams=loading.num_requests)
     return ov.Core().compile_model(str(bundle_dir / MODEL_NAME), "CPU", options)
 
 

@@ -8,7 +8,7 @@ from edge_agent.clock import NS_PER_MS, NS_PER_S
 from edge_agent.errors import GrabTimeoutError, TransientError
 from edge_agent.image_checks import check_picture
 from edge_agent.jobs import ViewDecision
-from edge_agent.judgement import LabelMap, is_sound, judge_view
+from edge_agent.judgement import LabelMap, judge_view
 from edge_agent.ports import Camera, Clock, CycleTimings, Frame, Image, LoadedModel
 from models.contract.messages import Reason, ReasonCode, ResultState, Verdict
 from models.contract.recipe import Recipe, View
@@ -138,7 +138,7 @@ def _grab_all(task: CycleTask, vision: Vision) -> list[Frame]:
 
 
 def _decide(found: list[Detections], task: CycleTask, model: LoadedModel) -> ViewDecision:
-    if not all(is_sound(detections) for detections in found):
+    if not all(detections.is_finite() for detections in found):
         text = "the model answered with numbers that are none"
         return _undecided((Reason(code=ReasonCode.MODEL_FAULT, text=text),), ResultState.FAILED)
     return ViewDecision(*judge_view(found, task.view, task.recipe, _label_map(model)))

@@ -2,10 +2,9 @@
 
 from models.detector.judgement import (
     LabelMap,
-    is_sound,
     judge_view,
     unknown_expected,
     unknown_forbidden,
 )
 
-__all__ = ["LabelMap", "is_sound", "judge_view", "unknown_expected", "unknown_forbidden"]
+__all__ = ["LabelMap", "judge_view", "unknown_expected", "unknown_forbidden"]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from edge_agent.agreement import counted_boxes, disagree
 from edge_agent.errors import ModelFault
 from edge_agent.hard_examples import effective_thresholds
-from edge_agent.judgement import LabelMap, is_sound, judge_view
+from edge_agent.judgement import LabelMap, judge_view
 from edge_agent.ports import CycleOutcome, Detector
 from edge_agent.update_rules import counted_reasons
 from models.contract.messages import Reason
@@ -67,7 +67,7 @@ def second_look(cycle: CycleOutcome, judge: Detector, other: Detector) -> Second
     if cycle.frame is None or cycle.detections is None:
         raise ValueError("a second look needs a first one")
     found = other.infer(cycle.frame.image)
-    if not is_sound(found):
+    if not found.is_finite():
         raise ModelFault("the model answers with numbers that are none")
     known = set(judge.categories) & set(other.categories)
     first = counted_boxes(

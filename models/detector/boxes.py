@@ -1,5 +1,7 @@
 """Arithmetic of boxes: overlap, the code that the network learns, layouts."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,22 @@ Matrix = npt.NDArray[np.float32]
 # A code beyond this means a box 60 times its anchor: only a broken network says so, and exp()
 # of more overflows.
 MAX_LOG_SIZE = 4.1
+
+
+class Scale(NamedTuple):
+    """From the network's input back to a picture."""
+
+    x: float
+    y: float
+    width_px: float
+    height_px: float
+
+    def to_picture(self, boxes: Boxes) -> Boxes:
+        """Boxes in pixels of the network's input in those of the picture, clipped at its border."""
+        scaled: Boxes = boxes * np.array([self.x, self.y, self.x, self.y], np.float32)
+        limits = (self.width_px, self.height_px, self.width_px, self.height_px)
+        np.minimum(scaled, np.array(limits, np.float32), out=scaled)
+        return np.maximum(scaled, np.float32(0), out=scaled)
 
 
 def iou_matrix(boxes_a: Boxes, boxes_b: Boxes) -> Matrix:

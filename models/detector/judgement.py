@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from models.detector.detections import Detections
 
 MAX_VIEWS = 64
 """Views whose rules a label map remembers; a recipe has one to sixteen."""
-_Box = tuple[int, float, float, float, float]
-"""Place among all boxes, score, centre, area."""
+_Box = tuple[float, float, float, float]
+"""Score, centre, area."""
 Rule = tuple[ReasonCode, int]
 """Which rule of the view was broken: its kind and its place in the recipe."""
 
@@ -110,12 +110,6 @@ def judge_view(
     return (Verdict.NOT_OK if reasons else Verdict.OK), reasons
 
 
-def is_sound(detections: Detections) -> bool:
-    """Whether the model answered with numbers; NaN compares as false and would pass a part."""
-    # A sum is finite when each of its terms is, and takes a third of the time.
-    return isfinite(detections.scores.sum()) and isfinite(detections.boxes.sum())
-
-
 def unknown_expected(recipe: Recipe, categories: Iterable[str]) -> tuple[str, ...]:
     """Expected categories that the model does not know: every part would be rejected."""
     known = frozenset(categories)
@@ -137,31 +131,24 @@ class _Boxes:
     """
 
     def __init__(self, detections: Detections, min_score: float) -> None:
-        self._by_class: dict[int, list[_Box]] = {}
-        rows = zip(
-            detections.class_ids.tolist(),
-            detections.scores.tolist(),
-            detections.boxes.tolist(),
-            strict=True,
-        )
-        for index, (class_id, score, (x1, y1, x2, y2)) in enumerate(rows):
-            if score < min_score:  # more than half of what a detector finds is next to nothing
-                continue
-            box = (index, score, (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * (y2 - y1))
+        self._by_class: dict[float, list[_Box]] = {}
+        # More than half of what a detector finds is next to nothing.
+        for class_id, score, x1, y1, x2, y2 in detections.rows(min_score):
+            box = (score, (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * (y2 - y1))
             self._by_class.setdefault(class_id, []).append(box)
 
-    def hits(self, rule: _Rule) -> list[int]:
+    def hits(self, rule: _Rule) -> list[_Box]:
         """Boxes of the rule's class that score enough and lie in its zone, best first."""
         if rule.class_id is None:
             return []
         left, top, right, bottom = rule.left, rule.top, rule.right, rule.bottom
         return [
-            index
-            for index, score, x, y, area in self._by_class.get(rule.class_id, ())
-            if left <= x < right
-            and top <= y < bottom
-            and score >= rule.min_score
-            and area >= rule.min_area_px
+            box
+            for box in self._by_class.get(rule.class_id, ())
+            if left <= box[1] < right
+            and top <= box[2] < bottom
+            and box[0] >= rule.min_score
+            and box[3] >= rule.min_area_px
         ]
 
 
@@ -196,7 +183,7 @@ def _broken_rules(
     for index, rule in enumerate(rules.forbidden):
         hits = boxes.hits(rule)
         if hits:
-            yield (ReasonCode.DEFECT, index), _defect(view.forbidden[index], detections, hits)
+            yield (ReasonCode.DEFECT, index), _defect(view.forbidden[index], hits)
 
 
 def _missing(item: ExpectedObject, found: int) -> Reason:
@@ -208,13 +195,11 @@ def _missing(item: ExpectedObject, found: int) -> Reason:
     )
 
 
-def _defect(defect: ForbiddenDefect, detections: Detections, hits: Sequence[int]) -> Reason:
-    best = hits[0]  # boxes come best first
-    x1, y1, x2, y2 = detections.boxes[best].tolist()
+def _defect(defect: ForbiddenDefect, hits: Sequence[_Box]) -> Reason:
+    score, x, y, _ = hits[0]  # boxes come best first
     more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
     return Reason(
         code=ReasonCode.DEFECT,
         category=defect.category,
-        text=f"{defect.category} ({detections.scores[best]:.2f}) at x {(x1 + x2) / 2:.0f} "
-        f"y {(y1 + y2) / 2:.0f}{more}",
+        text=f"{defect.category} ({score:.2f}) at x {x:.0f} y {y:.0f}{more}",
     )

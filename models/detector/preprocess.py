@@ -3,13 +3,11 @@
 Normalisation is inside the network, so all that is left is the size.
 """
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.detector.boxes import Boxes
+from models.detector.boxes import Boxes, Scale
 from models.detector.spec import DetectorSpec
 
 Image = npt.NDArray[np.uint8]
@@ -50,26 +48,14 @@ def resize_to_input(image: Image, spec: DetectorSpec, out: Image | None = None) 
     return np.asarray(cv2.resize(image, size, dst=out, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
+def scale_of(image: Image, spec: DetectorSpec) -> Scale:
+    """How the network's pixels become those of a picture."""
+    height, width = image.shape[:2]
+    return Scale(width / spec.input_width, height / spec.input_height, width, height)
+
+
 def scale_to_input(boxes: Boxes, image_shape: tuple[int, ...], spec: DetectorSpec) -> Boxes:
     """Boxes of a picture in pixels of the network's input."""
     height, width = image_shape[:2]
     x, y = spec.input_width / width, spec.input_height / height
     return boxes * np.array([x, y, x, y], np.float32)
-
-
-def scale_to_picture(boxes: Boxes, image_shape: tuple[int, ...], spec: DetectorSpec) -> Boxes:
-    """Boxes in pixels of the network's input back to the picture, clipped at its border."""
-    size = (spec.input_height, spec.input_width)
-    factors, limits = _to_picture(image_shape[0], image_shape[1], *size)
-    scaled: Boxes = boxes * factors
-    np.minimum(scaled, limits, out=scaled)
-    return np.maximum(scaled, np.float32(0), out=scaled)
-
-
-@lru_cache(maxsize=16)
-def _to_picture(
-    height: int, width: int, input_height: int, input_width: int
-) -> tuple[Boxes, Boxes]:
-    x, y = width / input_width, height / input_height
-    limits = np.array([width, height, width, height], np.float32)
-    return np.array([x, y, x, y], np.float32), limits

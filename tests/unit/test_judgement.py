@@ -10,7 +10,6 @@ from models.contract.recipe import ExpectedObject, ForbiddenDefect, NOfM, Recipe
 from models.detector.detections import Detections
 from models.detector.judgement import (
     LabelMap,
-    is_sound,
     judge_view,
     unknown_expected,
     unknown_forbidden,
@@ -121,9 +120,9 @@ def test_unknown_categories_are_told_apart() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_numbers_that_are_none_are_noticed(bad: float) -> None:
-    assert is_sound(found((BOLT, 0.9, HERE)))
-    assert not is_sound(found((BOLT, bad, HERE)))
-    assert not is_sound(found((BOLT, 0.9, (0.0, 0.0, bad, 1.0))))
+    assert found((BOLT, 0.9, HERE)).is_finite()
+    assert not found((BOLT, bad, HERE)).is_finite()
+    assert not found((BOLT, 0.9, (0.0, 0.0, bad, 1.0))).is_finite()
 
 
 BOXES = st.lists(

@@ -8,8 +8,8 @@ from models.detector.anchors import default_anchors
 from models.detector.preprocess import (
     check_image,
     resize_to_input,
+    scale_of,
     scale_to_input,
-    scale_to_picture,
 )
 from models.detector.spec import DetectorSpec
 
@@ -36,9 +36,10 @@ def test_resizing_fills_the_buffer_it_is_given() -> None:
 def test_boxes_come_back_to_the_picture_and_are_clipped() -> None:
     boxes = np.array([[10, 20, 90, 150]], np.float32)
     inside = scale_to_input(boxes, (200, 100, 3), SPEC)
-    np.testing.assert_allclose(scale_to_picture(inside, (200, 100, 3), SPEC), boxes, rtol=1e-5)
+    scale = scale_of(np.zeros((200, 100, 3), np.uint8), SPEC)
+    np.testing.assert_allclose(scale.to_picture(inside), boxes, rtol=1e-5)
     outside = np.array([[-10, -10, 500, 500]], np.float32)
-    assert scale_to_picture(outside, (200, 100, 3), SPEC).tolist() == [[0, 0, 100, 200]]
+    assert scale.to_picture(outside).tolist() == [[0, 0, 100, 200]]
 
 
 @pytest.mark.parametrize(
