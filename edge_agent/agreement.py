@@ -23,14 +23,13 @@ def counted_boxes(
     Returns:
         ``(N, 4)`` corners for each category that has any.
     """
-    found: dict[str, Boxes] = {}
-    for class_id, name in enumerate(categories):
-        counts = (detections.class_ids == class_id) & (
-            detections.scores >= thresholds.get(name, 0.5)
-        )
-        if counts.any():
-            found[name] = detections.boxes[counts]
-    return found
+    # Scores are float32: a limit of 0.9 must not refuse a score that was written as 0.9.
+    limits = [float(np.float32(thresholds.get(name, 0.5))) for name in categories]
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for class_id, score, *box in detections.rows(min(limits, default=0.0)):
+        if score >= limits[int(class_id)]:
+            found.setdefault(categories[int(class_id)], []).append(tuple(box))
+    return {name: np.array(boxes, np.float32) for name, boxes in found.items()}
 
 
 def disagree(

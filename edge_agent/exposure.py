@@ -8,8 +8,8 @@ from typing import NamedTuple
 from edge_agent.image_checks import mean_grey, sharpness_of
 from edge_agent.ports import Image
 
-MAX_PX = 160_000
-"""About 0.2 ms for both looks, however large the picture is."""
+MAX_PX = 60_000
+"""About 0.1 ms for both looks, however large the picture is."""
 
 
 class Exposure(NamedTuple):

@@ -9,8 +9,6 @@ knows nothing of the model. `edge_agent.miner` asks them all.
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-import numpy as np
-
 from models.contract.messages import HardReason, Verdict
 from models.contract.recipe import ExpectedObject, View
 from models.detector.detections import Detections
@@ -38,18 +36,20 @@ def effective_thresholds(view: View, thresholds: Mapping[str, float]) -> dict[st
 
 def doubt(detections: Detections, thresholds: Sequence[float]) -> float:
     """How near the most doubtful box lies to its threshold: 0 right on it, falling from there."""
-    limits = np.asarray(thresholds)[detections.class_ids]
-    return -float(np.abs(detections.scores - limits).min(initial=1.0))
+    distances = (abs(score - thresholds[class_id]) for class_id, score in _scores(detections))
+    return -min(distances, default=1.0)
 
 
 def suspicion(
     detections: Detections, thresholds: Sequence[float], *, is_defect: Sequence[bool]
 ) -> float:
     """Score of the strongest defect that did not count, as a share of what would have counted."""
-    limits = np.asarray(thresholds)[detections.class_ids]
-    weak = np.asarray(is_defect)[detections.class_ids] & (detections.scores < limits)
-    ratios = detections.scores[weak] / np.maximum(limits[weak], 1e-6)
-    return float(ratios.max(initial=0.0))
+    weak = (
+        score / max(thresholds[class_id], 1e-6)
+        for class_id, score in _scores(detections)
+        if is_defect[class_id] and score < thresholds[class_id]
+    )
+    return max(weak, default=0.0)
 
 
 def is_uncertain(
@@ -67,9 +67,10 @@ def is_uncertain(
         band: largest distance that is near.
         low_score: below this a box is noise.
     """
-    limits = np.asarray(thresholds)[detections.class_ids]
-    near = np.abs(detections.scores - limits) <= band
-    return bool(np.any(near & (detections.scores >= low_score)))
+    return any(
+        score >= low_score and abs(score - thresholds[class_id]) <= band
+        for class_id, score in _scores(detections)
+    )
 
 
 def has_low_score_under_ok(
@@ -81,38 +82,33 @@ def has_low_score_under_ok(
     low_score: float,
 ) -> bool:
     """Whether a part passed although the detector had a suspicion of a defect."""
-    if verdict is not Verdict.OK:
-        return False
-    limits = np.asarray(thresholds)[detections.class_ids]
-    suspects = np.asarray(is_defect)[detections.class_ids]
-    weak = (detections.scores >= low_score) & (detections.scores < limits)
-    return bool(np.any(suspects & weak))
+    return verdict is Verdict.OK and any(
+        is_defect[class_id] and low_score <= score < thresholds[class_id]
+        for class_id, score in _scores(detections)
+    )
 
 
-def is_weakly_expected(
-    expected: ExpectedObject,
-    detections: Detections,
-    class_id: int | None,
-    *,
-    threshold: float,
-    band: float,
-) -> bool:
-    """Whether an object that must be there was found with a low score, or too few times.
+def num_sure_defects(
+    detections: Detections, thresholds: Sequence[float], *, is_defect: Sequence[bool], band: float
+) -> int:
+    """Defects that score more than ``band`` over their thresholds."""
+    return sum(
+        is_defect[class_id] and score > thresholds[class_id] + band
+        for class_id, score in _scores(detections)
+    )
+
+
+def weakness(
+    expected: ExpectedObject, detections: Detections, class_id: int | None, *, threshold: float
+) -> float:
+    """How little an expected object's weakest score is above its threshold; 1 when it is absent.
 
     Args:
         expected: the recipe's object.
         detections: every box above the detector's floor.
         class_id: of the object's category; None when the model does not know it.
         threshold: lowest score that counts.
-        band: a score less than this above the threshold is low.
     """
-    return weakness(expected, detections, class_id, threshold=threshold) > -band
-
-
-def weakness(
-    expected: ExpectedObject, detections: Detections, class_id: int | None, *, threshold: float
-) -> float:
-    """How little an expected object's weakest score is above its threshold; 1 when it is absent."""
     if class_id is None:
         return 1.0
     zone, found = expected.zone, _sightings(detections).get(class_id, ())
@@ -123,16 +119,26 @@ def weakness(
     return threshold - scores[expected.count - 1]
 
 
+def is_weak(weakness: float, *, band: float) -> bool:
+    """Whether an object that must be there was found with a low score, or too few times.
+
+    Args:
+        weakness: as `weakness` gives it.
+        band: a score less than this above the threshold is low.
+    """
+    return weakness > -band
+
+
 @lru_cache(maxsize=1)
-def _sightings(detections: Detections) -> dict[int, list[tuple[float, float, float]]]:
+def _scores(detections: Detections) -> list[tuple[int, float]]:
+    """Class id and score of each box as plain numbers: numpy takes longer to begin with them."""
+    return [(int(class_id), score) for class_id, score, *_ in detections.rows(0.0)]
+
+
+@lru_cache(maxsize=1)
+def _sightings(detections: Detections) -> dict[float, list[tuple[float, float, float]]]:
     """Score and centre of each box by class, best first; a recipe asks a dozen times in a row."""
-    found: dict[int, list[tuple[float, float, float]]] = {}
-    rows = zip(
-        detections.class_ids.tolist(),
-        detections.scores.tolist(),
-        ((detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2).tolist(),
-        strict=True,
-    )
-    for class_id, score, (x, y) in rows:
-        found.setdefault(class_id, []).append((score, x, y))
+    found: dict[float, list[tuple[float, float, float]]] = {}
+    for class_id, score, x1, y1, x2, y2 in detections.rows(0.0):
+        found.setdefault(class_id, []).append((score, (x1 + x2) / 2, (y1 + y2) / 2))
     return found

@@ -18,7 +18,8 @@ from edge_agent.hard_examples import (
     effective_thresholds,
     has_low_score_under_ok,
     is_uncertain,
-    is_weakly_expected,
+    is_weak,
+    num_sure_defects,
     suspicion,
     weakness,
 )
@@ -197,14 +198,16 @@ class Miner:
 
     def _misses_an_object(self, sight: _Sight) -> tuple[float, bool]:
         weak, strongest = 0, -1.0
+        found, band = sight.detections, self._rules.band
         for expected in sight.view.expected:
             class_id = _index(sight.categories, expected.category)
             threshold = sight.thresholds.get(expected.category, DEFAULT_THRESHOLD)
-            found, band = sight.detections, self._rules.band
-            weak += is_weakly_expected(expected, found, class_id, threshold=threshold, band=band)
-            strongest = max(strongest, weakness(expected, found, class_id, threshold=threshold))
+            strength = weakness(expected, found, class_id, threshold=threshold)
+            weak += is_weak(strength, band=band)
+            strongest = max(strongest, strength)
         # An absence that a sure defect explains (a missing bolt, found as such) teaches nothing.
-        is_unexplained = weak > _num_sure_defects(sight, self._rules.band)
+        limits, is_defect = sight.limits, sight.is_defect
+        is_unexplained = weak > num_sure_defects(found, limits, is_defect=is_defect, band=band)
         return (strongest if is_unexplained else -1.0), is_unexplained
 
     def _novel(self, place: _Place, sight: _Sight) -> dict[HardReason, tuple[float, bool]]:
@@ -222,8 +225,9 @@ class Miner:
     def _within_quota(
         self, image: Image, reasons: set[HardReason], is_drawn: HardReason | None
     ) -> tuple[HardReason, ...]:
-        thumbnail = make_thumbnail(image) if reasons else None
-        if self._credit < 1.0 or (thumbnail is not None and self._duplicates.has(thumbnail)):
+        # Without credit nothing is kept for a doubt: then a look at the picture is spared.
+        thumbnail = make_thumbnail(image) if reasons and self._credit >= 1.0 else None
+        if thumbnail is None or self._duplicates.has(thumbnail):
             reasons = set()
         if is_drawn is not None:
             reasons = {*reasons, is_drawn}
@@ -250,10 +254,3 @@ def boxes_by_place(view: View, found: Mapping[str, Boxes]) -> dict[str, Boxes]:
 
 def _index(categories: Sequence[str], name: str) -> int | None:
     return categories.index(name) if name in categories else None
-
-
-def _num_sure_defects(sight: _Sight, band: float) -> int:
-    found = sight.detections
-    limits = np.asarray(sight.limits)[found.class_ids]
-    defects = np.asarray(sight.is_defect)[found.class_ids]
-    return int(np.count_nonzero(defects & (found.scores > limits + band)))

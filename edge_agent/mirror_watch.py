@@ -5,11 +5,9 @@ scores say. The thread runs at low priority and drops what it has no time for: t
 """
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 import numpy as np
 
@@ -17,13 +15,13 @@ from edge_agent.agreement import counted_boxes, disagree, mirrored
 from edge_agent.errors import EdgeAgentError
 from edge_agent.hard_examples import effective_thresholds
 from edge_agent.ports import CycleOutcome, Detector, LoadedModel
+from edge_agent.priority import be_modest, be_patient
 from models.contract.bundle import ModelRef
 from models.contract.messages import HardReason
 from models.contract.model import ContractError
 
 logger = logging.getLogger(__name__)
 
-NICENESS = 10
 NUM_WAITING = 2
 """Pictures that wait for a look; the older ones go."""
 STOP_TIMEOUT_S = 5.0
@@ -108,8 +106,8 @@ class MirrorWatch:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        be_modest()
+        be_patient()
         while (cycle := self._next()) is not None:
             try:
                 self._look(cycle)

@@ -7,6 +7,7 @@ that it found. Both are compared with running statistics of confident OKs.
 
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import islice
 from math import log, sqrt
 from typing import Any
 
@@ -126,34 +127,42 @@ def describe(
         boxes: corners of the objects that were found, by their name in the recipe.
         embedding: ``(D,)`` from the detector, where it gives one.
     """
-    vectors = {
-        name: [patch_vector(image, box) for box in several] for name, several in boxes.items()
-    }
+    vectors: dict[str, list[Vector]] = {}
+    if boxes:  # all of them at once: each has hardly more than one
+        patches = iter(patch_vectors(image, np.concatenate(list(boxes.values()))))
+        vectors = {name: list(islice(patches, len(several))) for name, several in boxes.items()}
     if embedding is not None:
         vectors[EMBEDDING] = [embedding.astype(np.float64)]
     return vectors
 
 
-def patch_vector(image: Image, box: npt.NDArray[np.float32]) -> Vector:
-    """Look of one object: its box in grey, small, without brightness and contrast.
+def patch_vectors(image: Image, boxes: Boxes) -> npt.NDArray[np.float64]:
+    """Look of some objects: their boxes in grey, small, without brightness and contrast.
 
     Args:
         image: ``(H, W, 3)`` BGR.
-        box: ``x1, y1, x2, y2`` in pixels; what lies outside the picture is cut off.
+        boxes: ``(N, 4)`` corners in pixels; what lies outside the picture is cut off.
 
     Returns:
-        ``(PATCH_PX * PATCH_PX,)`` values of mean 0 and standard deviation 1, all 0 for an empty
+        ``(N, PATCH_PX * PATCH_PX)`` values of mean 0 and standard deviation 1, all 0 for an empty
         box.
     """
+    patches = np.array([_patch(image, box) for box in boxes.tolist()], np.float64)
+    centred = patches.reshape(len(boxes), PATCH_PX * PATCH_PX)
+    centred -= centred.mean(axis=1, keepdims=True)
+    deviations = np.sqrt(np.einsum("nd,nd->n", centred, centred) / centred.shape[1])
+    looks: npt.NDArray[np.float64] = centred / np.maximum(deviations, 1.0)[:, None]
+    return looks
+
+
+def _patch(image: Image, box: list[float]) -> npt.NDArray[np.uint8]:
     height, width = image.shape[:2]
-    x1, y1, x2, y2 = box.tolist()
+    x1, y1, x2, y2 = box
     left, right = int(min(max(x1, 0), width)), int(min(max(x2, 0), width))
     top, bottom = int(min(max(y1, 0), height)), int(min(max(y2, 0), height))
     if right - left < 2 or bottom - top < 2:
-        return np.zeros(PATCH_PX * PATCH_PX)
+        return np.zeros((PATCH_PX, PATCH_PX), np.uint8)
     # Grey first: a third of the work for the area's mean.
     grey = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, (PATCH_PX, PATCH_PX), interpolation=cv2.INTER_AREA)
-    centred: Vector = small.ravel() - cv2.mean(small)[0]
-    deviation = sqrt(float(np.dot(centred, centred)) / centred.size)
-    return centred / max(deviation, 1.0)
+    return np.asarray(small, np.uint8)

@@ -1,8 +1,9 @@
 """Pictures over HTTP, judged on threads of their own and beside the PLC's parts.
 
 The PLC goes first: before each picture a thread gives way while a part is judged, and what it then
-computes has a lower priority. The line's records go first, too: while the recorder is half full no
-picture is begun, so that a flood of pictures ends in HTTP 429 and never in a station not Ready.
+computes has a lower priority. The line's records go first, too: while a handful waits for the
+recorder no picture is begun, so that a flood of pictures ends in HTTP 429 and never in a station
+not Ready, and all senders wait alike.
 """
 
 import logging
@@ -24,7 +25,7 @@ from edge_agent.journal import VerdictJournal
 from edge_agent.outcomes import outcome_of, picture_result
 from edge_agent.picture_queue import PictureJob, PictureQueue
 from edge_agent.ports import Clock, CycleOutcome, Frame, LoadedModel
-from edge_agent.priority import be_modest
+from edge_agent.priority import BACKGROUND_NICENESS, be_modest, keep_apart
 from edge_agent.recorder import Recorder
 from edge_agent.right_of_way import RightOfWay
 from edge_agent.telemetry import Telemetry
@@ -33,15 +34,14 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_NS = 60 * NS_PER_S
 """Whoever waits over HTTP gives up earlier; this only bounds the work."""
-NICENESS = 5
-POLL_S = 0.005
+POLL_S = 0.001
 LOOK_S = 0.01
 """What a picture takes of the cores: it is not begun so shortly before the line's next part."""
 LINGER_S = 0.005
 """A picture is recorded while the model looks at the next one, or after this time without one."""
 PAUSE_S = 0.05
 """Without a picture for so long nobody is just about to send the next one."""
-MAX_WAIT_S = 5.0
+MAX_WAIT_S = 60.0
 STOP_TIMEOUT_S = 5.0
 
 
@@ -130,17 +130,20 @@ class PictureDesk:
         """
         end_ns = self._clock.monotonic_ns() + int(timeout_s * NS_PER_S)
         while (now_ns := self._clock.monotonic_ns()) < end_ns:
-            if not self._busy_since_ns and now_ns - self._last_ns >= PAUSE_S * NS_PER_S:
+            quiet_s = 0.0 if self._busy_since_ns else (now_ns - self._last_ns) / NS_PER_S
+            if quiet_s >= PAUSE_S:
                 return
-            self._stopping.wait(PAUSE_S / 5)
+            self._stopping.wait(PAUSE_S - quiet_s)
             if self._stopping.is_set():
                 return
 
     def _run(self, number: int) -> None:
-        be_modest(NICENESS)
+        be_modest(BACKGROUND_NICENESS)
+        if number == 0:  # the others come into play where one is not enough: they use every core
+            keep_apart()
         judged = _Judged(self._recorder)
         while not self._pictures.is_closed:
-            job = self._pictures.take(LINGER_S if judged.outcome else None)
+            job = self._pictures.take(LINGER_S if judged.outcome else None, rank=number)
             if job is None:
                 judged.record()
                 continue

@@ -29,6 +29,8 @@ class PictureQueue:
         self._size = size
         self._changed = threading.Condition()
         self._jobs: deque[PictureJob] = deque()
+        self._idle: set[int] = set()
+        """Ranks of those who wait for a picture."""
         self.is_closed = False
 
     def put(
@@ -44,18 +46,31 @@ class PictureQueue:
             if len(self._jobs) >= self._size or self.is_closed:
                 raise OverloadError("pictures over HTTP")
             self._jobs.append(job)
-            self._changed.notify()
+            self._changed.notify_all()
         return job.done
 
-    def take(self, timeout_s: float | None = None) -> PictureJob | None:
-        """The oldest picture whose sender still waits; None: none came, or the queue is closed."""
+    def take(self, timeout_s: float | None = None, *, rank: int = 0) -> PictureJob | None:
+        """The oldest picture whose sender still waits; None: none came, or the queue is closed.
+
+        Args:
+            timeout_s: wait for one; None: until one comes.
+            rank: of who asks. A picture is for the lowest one that is idle: where pictures come
+                one by one it is always the same, on its own core and with warm caches.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self.is_closed, timeout_s)
-            while self._jobs:
+            self._idle.add(rank)
+            is_mine = self._changed.wait_for(
+                lambda: self._is_for(rank) or self.is_closed, timeout_s
+            )
+            self._idle.discard(rank)
+            while is_mine and self._jobs:
                 job = self._jobs.popleft()
                 if job.done.set_running_or_notify_cancel():
                     return job
         return None
+
+    def _is_for(self, rank: int) -> bool:
+        return sum(other < rank for other in self._idle) < len(self._jobs)
 
     def close(self, error: Exception) -> None:
         """Send everybody away who waits, and whoever takes home."""

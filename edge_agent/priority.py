@@ -8,6 +8,8 @@ from contextlib import suppress
 import cv2
 
 NICENESS = 10
+BACKGROUND_NICENESS = 5
+"""Of what is done after a verdict, and of pictures over HTTP."""
 SWITCH_INTERVAL_S = 0.0001
 """A thread that computes gives way this often; Python's 5 ms would be added to a verdict."""
 
@@ -30,6 +32,27 @@ def be_modest(niceness: int = NICENESS) -> None:
         os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + niceness)
 
 
+def be_patient() -> None:
+    """Let this thread do what comes after a verdict: on half of the cores, when it is its turn.
+
+    On a machine with few cores Linux often wakes a thread on the very core that works on a part,
+    and lets it begin there at once while another core is idle.
+    """
+    be_modest(BACKGROUND_NICENESS)
+    with suppress(OSError, AttributeError):
+        # On a real-time policy, which a service unit may have set, it would lose its share.
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with suppress(OSError, AttributeError):
+        os.sched_setaffinity(0, _cores()[1])
+
+
+def keep_apart() -> None:
+    """Keep this thread off the cores of the patient ones."""
+    with suppress(OSError, AttributeError):
+        os.sched_setaffinity(0, _cores()[0])
+
+
 def be_a_modest_process() -> None:
     """Let this process and its threads to come compute after the others, but surely some day.
 
@@ -42,5 +65,11 @@ def be_a_modest_process() -> None:
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with suppress(OSError, AttributeError):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[len(cores) // 2 :])
+        os.sched_setaffinity(0, _cores()[1])
+
+
+def _cores() -> tuple[list[int], list[int]]:
+    """Half of the cores for what is waited for, half for what can wait; one core is for both."""
+    cores = sorted(os.sched_getaffinity(0))
+    half = len(cores) // 2
+    return cores[:half] or cores, cores[half:]

@@ -26,6 +26,7 @@ from edge_agent.ports import (
     RecentCycles,
     RecordBody,
 )
+from edge_agent.priority import be_patient
 from edge_agent.records import encode_picture, inspection_of
 from models.contract.messages import Alarm, HardReason, Inspection, StationEvent, Truth, Verdict
 
@@ -39,6 +40,8 @@ COMMIT_PERIOD_S = 0.05
 """Where parts come faster several share a commit: each costs a sync of the disk, and wakes the
 uplink. It is made with the next part's record, or when none comes for so long; the verdicts are in
 the journal meanwhile."""
+MAX_CALM = 4
+"""Items that may wait while it keeps up."""
 MAX_HELD = 2_000
 """Records, without pictures, that wait for a disk that takes none; the journal holds as many."""
 RETRY = object()
@@ -146,8 +149,8 @@ class Recorder:
 
     @property
     def is_calm(self) -> bool:
-        """Whether there is room to spare: what can wait is begun only then."""
-        return self._num_waiting() <= self._queue_size // 2
+        """Whether it keeps up: what can wait is begun only then."""
+        return self._items.qsize() <= MAX_CALM and len(self._batch) <= self._queue_size // 2
 
     def post_cycle(self, cycle: CycleOutcome) -> None:
         """Hand over a cycle whose verdict is out and in the journal; never blocks or drops.
@@ -168,10 +171,8 @@ class Recorder:
         """Hand over a picture that somebody found to be hard; left out over its quota."""
         self._items.put(picture)
 
-    def _num_waiting(self) -> int:
-        return self._items.qsize() + len(self._batch)
-
     def _run(self) -> None:
+        be_patient()
         self._commit()
         while (item := self._next()) is not None:
             had_room = self.has_room

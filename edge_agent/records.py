@@ -1,13 +1,14 @@
 """From a finished cycle to what is kept of it."""
 
 import hashlib
+from functools import lru_cache
 
 import cv2
 
 from edge_agent.exposure import exposure_of
 from edge_agent.ports import CycleOutcome, Image, Picture
 from models.contract.messages import DetectionRecord, HardReason, Inspection
-from models.detector.boxes import bboxes_of
+from models.detector.detections import Detections
 
 RECORDED_SCORE = 0.1
 """Weaker boxes are noise: a hundred of them would make every record 6 KB."""
@@ -77,19 +78,19 @@ def encode_picture(
 
 def detection_records(cycle: CycleOutcome) -> tuple[DetectionRecord, ...]:
     """Every box that is strong enough to be worth a line in the record, best first."""
-    if cycle.detections is None:
-        return ()
-    kept = cycle.detections.at_least(RECORDED_SCORE)
-    # As plain numbers: taken one by one out of an array they cost more.
-    columns = (bboxes_of(kept.boxes), kept.scores, kept.class_ids)
-    rows = zip(*(column[:MAX_RECORDED].tolist() for column in columns), strict=True)
+    return _records_of(cycle.detections, cycle.categories) if cycle.detections else ()
+
+
+# A picture over HTTP is answered with them and recorded with them.
+@lru_cache(maxsize=8)
+def _records_of(found: Detections, categories: tuple[str, ...]) -> tuple[DetectionRecord, ...]:
     return tuple(
         DetectionRecord(
-            category=cycle.categories[class_id],
+            category=categories[int(class_id)],
             score=round(min(score, 1.0), 4),
-            bbox=tuple(round(value, 1) for value in bbox),
+            bbox=(round(x1, 1), round(y1, 1), round(x2 - x1, 1), round(y2 - y1, 1)),
         )
-        for bbox, score, class_id in rows
+        for class_id, score, x1, y1, x2, y2 in found.rows(RECORDED_SCORE)[:MAX_RECORDED]
     )
 
 

@@ -20,6 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.errors import ConfigurationError
+from edge_agent.priority import be_patient
 
 logger = logging.getLogger(__name__)
 
@@ -137,8 +138,9 @@ class MqttConnection:
         listener: called on the network thread; must only enqueue.
         subscriptions: topics, at QoS 1.
         last_will: topic and payload that the broker publishes, retained, when we are lost.
-        is_prompt: whether `publish` writes to the socket itself instead of waking the network
-            thread; not with TLS, whose connection two threads may not use at once.
+        is_prompt: whether somebody waits for what is published: `publish` then writes to the
+            socket itself instead of waking the network thread (not with TLS, whose connection two
+            threads may not use at once); else that thread lets others go on computing.
 
     Raises:
         ConfigurationError: a TLS file cannot be used.
@@ -158,7 +160,7 @@ class MqttConnection:
         self._listener = listener
         self._subscriptions = [(topic, 1) for topic in subscriptions]
         self._tls = _tls_context(access)
-        self._is_prompt = is_prompt and self._tls is None
+        self._is_prompt = is_prompt
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._newest: mqtt.MQTTMessageInfo | None = None
@@ -243,7 +245,7 @@ class MqttConnection:
             return None
         self._newest = info
         self._num_published += 1
-        if self._is_prompt:
+        if self._is_prompt and self._tls is None:
             self._client.write_now()
         return info.mid
 
@@ -286,6 +288,8 @@ class MqttConnection:
     def _on_pre_connect(self, _client: mqtt.Client, _data: object) -> None:
         self._thread = threading.current_thread()
         self._thread.name = f"{self._access.client_id}-network"
+        if not self._is_prompt:
+            be_patient()
 
     def _on_connect(
         self,

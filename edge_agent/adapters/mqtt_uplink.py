@@ -33,6 +33,7 @@ from edge_agent.adapters.mqtt_connection import (
 from edge_agent.errors import StorageError
 from edge_agent.inspection_ports import CloudInbox
 from edge_agent.outbox_rows import OutboxRow
+from edge_agent.priority import be_patient
 from edge_agent.token_bucket import NS_PER_S, TokenBucket
 from edge_agent.uplink import MAX_PASSED, RowFeed, RowSource, SendWindow, pieces_of
 from models.contract.messages import (
@@ -197,6 +198,7 @@ class MqttUplink:
     # --- the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
+        be_patient()
         while not self._stopping.is_set():
             try:
                 self._turn()

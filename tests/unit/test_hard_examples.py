@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_agent.agreement import counted_boxes, disagree, mirrored
-from edge_agent.hard_examples import has_low_score_under_ok, is_uncertain, is_weakly_expected
+from edge_agent.hard_examples import has_low_score_under_ok, is_uncertain, is_weak, weakness
 from edge_agent.miner import HardExampleRules, Miner
 from edge_agent.ports import CycleOutcome, Frame, Image
 from models.contract.bundle import ModelRef
@@ -157,12 +157,15 @@ def test_suspicion_of_a_defect_under_an_ok_is_kept(
 )
 def test_expected_object_with_a_low_score_or_none_is_kept(found: list[Found], weak: bool) -> None:
     label = VIEW.expected[1]
-    assert is_weakly_expected(label, detections(found), LABEL, threshold=0.5, band=0.2) is weak
+    strength = weakness(label, detections(found), LABEL, threshold=0.5)
+    assert is_weak(strength, band=0.2) is weak
 
 
 def test_the_weakest_of_several_expected_objects_decides() -> None:
     found = detections([(BOLT, 0.95, BOLT_BOXES[0]), (BOLT, 0.55, BOLT_BOXES[1])])
-    assert is_weakly_expected(VIEW.expected[0], found, BOLT, threshold=0.5, band=0.2)
+    strength = weakness(VIEW.expected[0], found, BOLT, threshold=0.5)
+    assert strength == pytest.approx(-0.05)
+    assert is_weak(strength, band=0.2)
 
 
 def test_two_looks_disagree_when_one_sees_a_box_that_the_other_does_not() -> None:

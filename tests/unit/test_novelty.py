@@ -10,7 +10,7 @@ from edge_agent.novelty import (
     PATCH_PX,
     Reference,
     RunningMoments,
-    patch_vector,
+    patch_vectors,
 )
 
 
@@ -49,14 +49,13 @@ def test_objects_of_one_look_in_any_light_have_nearly_the_same_vector() -> None:
     image = np.full((200, 200, 3), 90, np.uint8)
     image[20:90, 10:100] = look
     dark = (image * 0.7).astype(np.uint8)
-    box = np.array([10, 20, 100, 90], np.float32)
-    vector = patch_vector(image, box)
+    boxes = np.array([[10, 20, 100, 90], [-50, -50, 0, 0]], np.float32)
+    vector, beyond = patch_vectors(image, boxes)
     assert vector.shape == (PATCH_PX * PATCH_PX,)
     assert vector.mean() == pytest.approx(0, abs=1e-6)
     assert vector.std() == pytest.approx(1, abs=1e-6)
-    assert np.abs(vector - patch_vector(dark, box)).max() < 0.2
-    beyond = np.array([-50, -50, 0, 0], np.float32)
-    assert not patch_vector(image, beyond).any()
+    assert np.abs(vector - patch_vectors(dark, boxes)[0]).max() < 0.2
+    assert not beyond.any(), "nothing is left of a box outside the picture"
 
 
 def test_nothing_is_new_before_enough_was_seen() -> None:
