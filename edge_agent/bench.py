@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 
 from edge_agent.adapters.detector import Loading, load_model
@@ -42,6 +43,8 @@ MAX_PICTURES = 8
 TURN = 10
 """Pictures in a row for one side before it is the other's turn."""
 NUM_IN_FLIGHT = 2
+NUM_PAIRS = 4
+"""In a round, of what two at once do bare and as a whole; one such pair varies by a tenth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +145,8 @@ def run_bench(
     for turn in range(rounds):
         bare_ms, whole_ms = one.alternate(cycles)
         latencies.append((*np.percentile(bare_ms, (50, 99)), *np.percentile(whole_ms, (50, 99))))
-        order = (two.bare, two.whole) if turn % 2 else (two.whole, two.bare)
-        found = [_per_s(works, cycles) for works in order]
-        throughputs.append(found if turn % 2 else found[::-1])
-    times, rates = np.array(latencies), np.array(throughputs)
+        throughputs.append(two.rates(cycles, starts_bare=bool(turn % 2)))
+    times, rates = np.array(latencies), np.concatenate(throughputs)
     infer_p50, infer_p99, cycle_p50, cycle_p99 = np.median(times, axis=0)
     return BenchReport(
         bundle_id=one.model.ref.bundle_id,
@@ -205,6 +206,16 @@ class _Sides:
             for found, work in zip(times, (self.bare[0], self.whole[0]), strict=True):
                 found.extend(_time(work) for _ in range(TURN))
         return times
+
+    def rates(self, count: int, *, starts_bare: bool) -> npt.NDArray[np.float64]:
+        """``(NUM_PAIRS, 2)`` calls a second, bare and whole, each of all requests at once."""
+        found = []
+        for _ in range(NUM_PAIRS):
+            order = (self.bare, self.whole) if starts_bare else (self.whole, self.bare)
+            pair = [_per_s(works, count) for works in order]
+            found.append(pair if starts_bare else pair[::-1])
+            starts_bare = not starts_bare
+        return np.array(found)
 
 
 def _bare(request: ov.InferRequest, inputs: list[ov.Tensor]) -> Callable[[], None]:
