@@ -180,6 +180,7 @@ def assemble(settings: Settings, world: World) -> Core:
         clock=clock,
         right_of_way=right_of_way,
         num_threads=settings.http.num_parallel if settings.http.enabled else 0,
+        keeps_apart=settings.model.num_threads == 1,
         on_fault=lambda fault: mailbox.post(FaultSeen(fault)),
     )
     return Core(

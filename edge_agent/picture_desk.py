@@ -71,6 +71,8 @@ class PictureDesk:
         clock: of deadlines and records.
         right_of_way: of the PLC's parts.
         num_threads: pictures that are judged at once.
+        keeps_apart: whether the first of these threads stays off the cores of what comes after a
+            verdict. Not where an inference has several threads: they would inherit it.
         on_fault: told when the model is unusable.
     """
 
@@ -85,6 +87,7 @@ class PictureDesk:
         clock: Clock,
         right_of_way: RightOfWay,
         num_threads: int,
+        keeps_apart: bool = False,
         on_fault: Callable[[ModelFault], None],
     ) -> None:
         self._pictures = pictures
@@ -94,6 +97,7 @@ class PictureDesk:
         self._telemetry = telemetry
         self._clock = clock
         self._right_of_way = right_of_way
+        self._keeps_apart = keeps_apart
         self._on_fault = on_fault
         self._stopping = threading.Event()
         self._busy_since_ns: dict[int, int] = {}
@@ -139,7 +143,8 @@ class PictureDesk:
 
     def _run(self, number: int) -> None:
         be_modest(BACKGROUND_NICENESS)
-        if number == 0:  # the others come into play where one is not enough: they use every core
+        # The others come into play where one is not enough: they use every core.
+        if number == 0 and self._keeps_apart:
             keep_apart()
         judged = _Judged(self._recorder)
         while not self._pictures.is_closed:
