@@ -4,11 +4,13 @@ import json
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Collection
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from simulators.chaos.edge import CELL, EdgeAgent
 from simulators.chaos.processes import ManagedProcess, wait_for
 from simulators.chaos.stage import Stage
 from simulators.chaos.toy_model import GOOD_GREY, toy_picture
+from simulators.errors import SimulatorError
 from simulators.misbehaviour import MISBEHAVIOURS, misbehave
 from simulators.probe import PlcProbe
 
@@ -27,6 +30,7 @@ QUICK_HOLD = "resend_result_s = 0.2\nhold_result_s = 3.0"
 SHORT_LIST = ("never_acks", "repeats_at_once", "triggers_while_busy", "reuses_an_id")
 DEAD_PORT = 9
 LOST_S = 60.0
+RECORDED_S = 10.0
 
 
 def recorded(path: Path) -> dict[str, str]:
@@ -187,8 +191,12 @@ def test_power_cut_leaves_every_answered_verdict_on_the_disk(chaos: Stage) -> No
             if e.result is not None
         }
         image_after = chaos.folder / f"cut{cut}.img"
-        shutil.copyfile(image, image_after)  # the moment of the cut: pages not synced are lost
-        kept = _recover(chaos, image_after, f"after{cut}")
+        # The moment of the cut: pages not synced are lost. The agent stands still, or the copy
+        # would have the end of what it writes meanwhile and not the beginning.
+        os.kill(edge.process.pid, signal.SIGSTOP)
+        shutil.copyfile(image, image_after)
+        os.kill(edge.process.pid, signal.SIGCONT)
+        kept = _recover(chaos, image_after, f"after{cut}", told)
         assert set(told) <= set(kept), f"lost: {set(told) - set(kept)}"
         lost_verdicts = [key for key, verdict in told.items() if kept[key] != verdict]
         assert all(kept[key] == "not_decidable" for key in lost_verdicts)
@@ -199,8 +207,8 @@ def test_power_cut_leaves_every_answered_verdict_on_the_disk(chaos: Stage) -> No
     chaos.row(21, "power cut (unsynced writes dropped)", times, "I1", figure)
 
 
-def _recover(chaos: Stage, image: Path, name: str) -> dict[str, str]:
-    """Start an agent on the disk as the power cut left it; what its outbox holds then."""
+def _recover(chaos: Stage, image: Path, name: str, awaited: Collection[str]) -> dict[str, str]:
+    """Start an agent on the disk as the power cut left it; what its outbox holds before long."""
     folder = chaos.folder / name
     folder.mkdir()
     subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True)
@@ -208,6 +216,9 @@ def _recover(chaos: Stage, image: Path, name: str) -> dict[str, str]:
         # Its own cell broker is away: it shall record what it finds, not answer anybody.
         edge = chaos.agent(DEAD_PORT, name=name, uplink_port=DEAD_PORT)
         wait_for(lambda: "agent started" in edge.process.log, LOST_S, edge.process.log)
+        # Recorded on a thread that nothing waits for.
+        with suppress(SimulatorError):
+            wait_for(lambda: set(awaited) <= set(recorded(edge.outbox_path)), RECORDED_S, name)
         edge.process.kill()
         return recorded(edge.outbox_path)
     finally:
