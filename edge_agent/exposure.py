@@ -34,6 +34,6 @@ def exposure_of(image: Image) -> Exposure:
     top, left = (height - tall) // 2, (width - wide) // 2
     window = image[top : top + tall, left : left + wide]
     return Exposure(
-        mean_grey=round(mean_grey(image, MAX_PX // width), 2),
+        mean_grey=round(mean_grey(image, max(1, MAX_PX // width)), 2),
         sharpness=round(sharpness_of(window), 2),
     )

@@ -29,3 +29,7 @@ def test_a_large_picture_is_measured_in_its_middle_and_a_row_in_so_many() -> Non
     image[1024 - side : 1024 + side : 2, 1224 - side : 1224 + side] = 250
     assert image.shape[0] * image.shape[1] > 20 * MAX_PX
     assert exposure_of(image).sharpness > 1000
+
+
+def test_a_picture_wider_than_what_is_measured_has_a_brightness() -> None:
+    assert exposure_of(np.full((4, MAX_PX + 1, 3), 7, np.uint8)).mean_grey == 7.0
