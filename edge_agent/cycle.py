@@ -12,7 +12,7 @@ from edge_agent.judgement import LabelMap, judge_view
 from edge_agent.ports import Camera, Clock, CycleTimings, Frame, Image, LoadedModel
 from models.contract.messages import Reason, ReasonCode, ResultState, Verdict
 from models.contract.recipe import Recipe, View
-from models.detector.detections import Detections
+from models.detector.detections import Detections, NotFiniteError
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,11 @@ def _grab_all(task: CycleTask, vision: Vision) -> list[Frame]:
 
 
 def _decide(found: list[Detections], task: CycleTask, model: LoadedModel) -> ViewDecision:
-    if not all(detections.is_finite() for detections in found):
-        text = "the model answered with numbers that are none"
-        return _undecided((Reason(code=ReasonCode.MODEL_FAULT, text=text),), ResultState.FAILED)
-    return ViewDecision(*judge_view(found, task.view, task.recipe, _label_map(model)))
+    try:
+        return ViewDecision(*judge_view(found, task.view, task.recipe, _label_map(model)))
+    except NotFiniteError as error:
+        reason = Reason(code=ReasonCode.MODEL_FAULT, text=str(error))
+        return _undecided((reason,), ResultState.FAILED)
 
 
 @lru_cache(maxsize=2)

@@ -9,12 +9,13 @@ import numpy as np
 
 from models.contract.messages import Reason, ReasonCode, Verdict
 from models.contract.recipe import ExpectedObject, ForbiddenDefect, Recipe, View, Zone
-from models.detector.detections import Detections
+from models.detector.detections import Detections, Spot
 
 MAX_VIEWS = 64
 """Views whose rules a label map remembers; a recipe has one to sixteen."""
-_Box = tuple[float, float, float, float]
-"""Score, centre, area."""
+_Borders = tuple[float, float, float, float]
+"""Left, top, right, bottom; the last two belong to the zone no more."""
+_EVERYWHERE = (-inf, -inf, inf, inf)
 Rule = tuple[ReasonCode, int]
 """Which rule of the view was broken: its kind and its place in the recipe."""
 
@@ -29,11 +30,8 @@ class _Rule:
     """Boxes that must be there at least; of a forbidden one none may."""
     min_score: float
     min_area_px: float
-    left: float = -inf
-    top: float = -inf
-    right: float = inf
-    bottom: float = inf
-    """Borders of the zone that the centre must lie in; right and bottom belong to it no more."""
+    zone: _Borders
+    """Where the centre must lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class LabelMap:
         # Scores are float32: a limit of 0.9 must not refuse a score that was written as 0.9.
         limit = float(np.float32(limit))
         class_id = self._class_ids.get(item.category)
-        return _Rule(class_id, count, limit, min_area_px, *_borders(item.zone))
+        return _Rule(class_id, count, limit, min_area_px, _borders(item.zone))
 
 
 def judge_view(
@@ -102,6 +100,9 @@ def judge_view(
 
     Returns:
         OK without reasons, or NOT_OK with a reason for each broken rule.
+
+    Raises:
+        NotFiniteError: a model answered with numbers that are none.
     """
     if len(pictures) == 1:  # nearly always: there is nothing to count
         reasons = tuple(reason for _, reason in _broken_rules(pictures[0], view, label_map))
@@ -124,32 +125,20 @@ def unknown_forbidden(recipe: Recipe, categories: Iterable[str]) -> tuple[str, .
     return tuple(sorted(wanted - known))
 
 
-class _Boxes:
-    """One picture's boxes by class, as plain numbers: a rule asks for a handful of them.
-
-    numpy would take longer to begin with each of some twenty rules than to answer all of them.
-    """
-
-    def __init__(self, detections: Detections, min_score: float) -> None:
-        self._by_class: dict[float, list[_Box]] = {}
-        # More than half of what a detector finds is next to nothing.
-        for class_id, score, x1, y1, x2, y2 in detections.rows(min_score):
-            box = (score, (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * (y2 - y1))
-            self._by_class.setdefault(class_id, []).append(box)
-
-    def hits(self, rule: _Rule) -> list[_Box]:
-        """Boxes of the rule's class that score enough and lie in its zone, best first."""
-        if rule.class_id is None:
-            return []
-        left, top, right, bottom = rule.left, rule.top, rule.right, rule.bottom
-        return [
-            box
-            for box in self._by_class.get(rule.class_id, ())
-            if left <= box[1] < right
-            and top <= box[2] < bottom
-            and box[0] >= rule.min_score
-            and box[3] >= rule.min_area_px
-        ]
+def _hits(spots: Mapping[float, list[Spot]], rule: _Rule) -> list[Spot]:
+    """Boxes of the rule's class that score enough and lie in its zone."""
+    if rule.class_id is None:
+        return []
+    left, top, right, bottom = rule.zone
+    min_score, min_area_px = rule.min_score, rule.min_area_px
+    return [
+        spot
+        for spot in spots.get(rule.class_id, ())
+        if left <= spot[1] < right
+        and top <= spot[2] < bottom
+        and spot[0] >= min_score
+        and spot[3] >= min_area_px
+    ]
 
 
 def _agreed(
@@ -165,25 +154,28 @@ def _agreed(
     return tuple(texts[rule] for rule, times in broken.items() if times >= enough)
 
 
-def _borders(zone: Zone | None) -> tuple[float, float, float, float]:
+def _borders(zone: Zone | None) -> _Borders:
     if zone is None:
-        return -inf, -inf, inf, inf
+        return _EVERYWHERE
     return zone.x, zone.y, zone.x + zone.width, zone.y + zone.height
 
 
 def _broken_rules(
     detections: Detections, view: View, label_map: LabelMap
-) -> Iterable[tuple[Rule, Reason]]:
+) -> list[tuple[Rule, Reason]]:
     rules = label_map.rules_of(view)
-    boxes = _Boxes(detections, rules.min_score)
+    spots = detections.spots(rules.min_score)
+    broken = []
     for index, rule in enumerate(rules.expected):
-        found = len(boxes.hits(rule))
-        if found < rule.count:
-            yield (ReasonCode.MISSING_OBJECT, index), _missing(view.expected[index], found)
+        hits = _hits(spots, rule)
+        if len(hits) < rule.count:
+            reason = _missing(view.expected[index], len(hits))
+            broken.append(((ReasonCode.MISSING_OBJECT, index), reason))
     for index, rule in enumerate(rules.forbidden):
-        hits = boxes.hits(rule)
+        hits = _hits(spots, rule)
         if hits:
-            yield (ReasonCode.DEFECT, index), _defect(view.forbidden[index], hits)
+            broken.append(((ReasonCode.DEFECT, index), _defect(view.forbidden[index], hits)))
+    return broken
 
 
 def _missing(item: ExpectedObject, found: int) -> Reason:
@@ -195,7 +187,7 @@ def _missing(item: ExpectedObject, found: int) -> Reason:
     )
 
 
-def _defect(defect: ForbiddenDefect, hits: Sequence[_Box]) -> Reason:
+def _defect(defect: ForbiddenDefect, hits: Sequence[Spot]) -> Reason:
     score, x, y, _ = hits[0]  # boxes come best first
     more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
     return Reason(

@@ -12,6 +12,7 @@ from models.detector.spec import DetectorSpec
 
 Image = npt.NDArray[np.uint8]
 """``(H, W, 3)`` in OpenCV's BGR order."""
+_UINT8 = np.dtype(np.uint8)
 
 
 def check_image(image: Image) -> None:
@@ -20,7 +21,7 @@ def check_image(image: Image) -> None:
     Raises:
         ValueError: not ``(H, W, 3)`` uint8 with at least one pixel.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+    if image.dtype != _UINT8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(
             f"a picture must be (H, W, 3) uint8 in BGR order, not {image.shape} {image.dtype}"
         )

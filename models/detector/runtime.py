@@ -14,6 +14,7 @@ from openvino.properties import hint
 
 from models.contract.bundle import MODEL_NAME, BundleManifest, read_manifest, verify_files
 from models.contract.model import ContractError
+from models.detector.boxes import Scale
 from models.detector.detections import Answered, Detections, Embedding
 from models.detector.postprocess import DETECTIONS, EMBEDDING
 from models.detector.preprocess import Image, check_image, resize_to_input, scale_of
@@ -30,19 +31,23 @@ class _Seat:
 
     request: ov.InferRequest
     buffer: Image
-    detections: ov.ConstOutput
-    """Where to ask for the answer: by name takes longer."""
+    answer: ov.Tensor
+    """``(N, 6)``, written by each inference: to hold it is quicker than to ask for it."""
     embedding: Embedding
-    """``(1, D)``, written by each inference."""
+    """``(1, D)``, likewise."""
 
     @classmethod
     def of(cls, compiled: ov.CompiledModel, spec: DetectorSpec) -> Self:
         request = compiled.create_infer_request()
         buffer: Image = np.zeros((1, spec.input_height, spec.input_width, 3), np.uint8)
         request.set_input_tensor(ov.Tensor(buffer, shared_memory=True))
+        detections = compiled.output(DETECTIONS)
+        most = detections.get_partial_shape().get_max_shape()
+        answer = ov.Tensor(detections.get_element_type(), most)  # takes the shape of each answer
+        request.set_tensor(detections, answer)
         embedding: Embedding = np.zeros(tuple(compiled.output(EMBEDDING).shape), np.float32)
         request.set_tensor(EMBEDDING, ov.Tensor(embedding, shared_memory=True))
-        return cls(request, buffer, compiled.output(DETECTIONS), embedding)
+        return cls(request, buffer, answer, embedding)
 
 
 class DetectorRuntime:
@@ -63,6 +68,8 @@ class DetectorRuntime:
         """A True for each of them; False: the model was let go."""
         for _ in compiled:
             self._num_free.put(True)
+        self._last_scale: tuple[tuple[int, ...], Scale] = (), Scale(1.0, 1.0, 0, 0)
+        """Of the picture before, and its shape: a camera's pictures are all of one size."""
         precision = compiled[0].get_property(hint.inference_precision)
         self.precision_in_force = precision.get_type_name()
 
@@ -148,12 +155,19 @@ class DetectorRuntime:
         try:
             resize_to_input(image, self.spec, out=seat.buffer[0])
             seat.request.infer()
-            answer = seat.request.get_tensor(seat.detections).data.copy()
+            answer = seat.answer.data.copy()
             embedding = seat.embedding[0].copy()
         finally:
             self._seats.append(seat)
             self._num_free.put(True)
-        return Answered(answer, scale_of(image, self.spec), embedding)
+        return Answered(answer, self._scale_of(image), embedding)
+
+    def _scale_of(self, image: Image) -> Scale:
+        shape, scale = self._last_scale
+        if shape != image.shape:
+            scale = scale_of(image, self.spec)
+            self._last_scale = image.shape, scale
+        return scale
 
     def close(self) -> None:
         """Wait for who is inside, then let go of the model; `infer` refuses from then on."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.detector.boxes import Scale
-from models.detector.detections import Answer, Answered, Detections
+from models.detector.detections import Answer, Answered, Detections, NotFiniteError
 
 SCALE = Scale(2.0, 1.6, 640, 512)
 ANSWER = np.array(
@@ -40,6 +40,15 @@ def test_plain_numbers_are_those_of_the_arrays() -> None:
         np.testing.assert_allclose([row[1] for row in rows], late.scores[:2], rtol=1e-6)
 
 
+def test_spots_are_the_boxes_of_a_class_by_score_centre_and_area() -> None:
+    late = answered()
+    for found in (late, Detections(late.boxes, late.scores, late.class_ids)):
+        spots = found.spots(0.5)
+        assert set(spots) == {0, 1}, "only boxes that score enough"
+        assert spots[1] == [pytest.approx((0.9, 40, 48, 40 * 32))]
+        assert spots[0] == [pytest.approx((0.5, 320, 256, 640 * 512))]
+
+
 def test_rounding_leaves_no_box_beyond_the_picture() -> None:
     edge = np.array([[0, 0.9, 0, 0, 320.00003, 320.00003]], np.float32)
     assert answered(edge).rows(0)[0][4:] == (640, 512)
@@ -59,6 +68,8 @@ def test_one_number_that_is_none_is_noticed(column: int, bad: float) -> None:
     answer[2, column] = bad
     assert answered().is_finite()
     assert not answered(answer).is_finite()
+    with pytest.raises(NotFiniteError):
+        answered(answer).spots(0.5)
 
 
 def test_nothing_is_finite() -> None:

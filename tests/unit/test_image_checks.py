@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge_agent.image_checks import check_picture
+from edge_agent.image_checks import WHOLE_UP_TO_BYTES, check_picture, mean_grey
 from edge_agent.ports import Image
 from models.contract.messages import ReasonCode
 from models.contract.recipe import ImageChecks, Recipe, View
@@ -57,6 +57,17 @@ def white_on_black(share: float) -> Image:
 )
 def test_picture_is_checked_before_it_is_judged(image: Image, code: ReasonCode | None) -> None:
     assert code_of(image, recipe()) is code
+
+
+@pytest.mark.parametrize("height", [64, 1024, 2048])
+def test_brightness_is_that_of_the_picture_whatever_its_size(height: int) -> None:
+    width = 5 * height // 4
+    assert height < 2048 or height * width * 3 > WHOLE_UP_TO_BYTES, "one that is too large"
+    rows = np.linspace(0, 254, height).astype(np.uint8)
+    image = np.repeat(rows, width * 3).reshape(height, width, 3)
+    assert mean_grey(image) == pytest.approx(127, abs=8)
+    assert code_of(image, recipe(width, height, min_mean=100)) is None
+    assert code_of(image, recipe(width, height, min_mean=150)) is ReasonCode.BLACK
 
 
 def test_camera_that_repeats_itself_is_noticed() -> None:

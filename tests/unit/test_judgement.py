@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.contract.messages import ReasonCode, Verdict
 from models.contract.recipe import ExpectedObject, ForbiddenDefect, NOfM, Recipe, View, Zone
-from models.detector.detections import Detections
+from models.detector.detections import Detections, NotFiniteError
 from models.detector.judgement import (
     LabelMap,
     judge_view,
@@ -120,9 +120,10 @@ def test_unknown_categories_are_told_apart() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_numbers_that_are_none_are_noticed(bad: float) -> None:
-    assert found((BOLT, 0.9, HERE)).is_finite()
-    assert not found((BOLT, bad, HERE)).is_finite()
-    assert not found((BOLT, 0.9, (0.0, 0.0, bad, 1.0))).is_finite()
+    for broken in ((BOLT, bad, HERE), (BOLT, 0.1, (0.0, 0.0, bad, 1.0))):
+        good = (BOLT, 0.9, HERE)
+        with pytest.raises(NotFiniteError):
+            verdict(FORBIDDEN, found(good, broken))
 
 
 BOXES = st.lists(

@@ -39,6 +39,14 @@ def test_callers_at_once_get_the_answers_to_their_own_pictures(runtime: Detector
     assert found == [alone[turn % len(PICTURES)] for turn in range(40)]
 
 
+def test_pictures_of_several_sizes_come_by_turns(runtime: DetectorRuntime) -> None:
+    small, large = PICTURES[0], np.ascontiguousarray(np.repeat(PICTURES[0], 3, axis=1))
+    for _ in range(2):
+        for picture in (small, large):
+            boxes = runtime.infer(picture).boxes
+            assert picture.shape[1] * 0.9 < boxes.max() <= picture.shape[1]
+
+
 def test_a_picture_that_is_none_leaves_its_seat_to_others(runtime: DetectorRuntime) -> None:
     for _ in range(2 * NUM_REQUESTS):
         with pytest.raises(ValueError, match="BGR"):
