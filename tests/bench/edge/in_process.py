@@ -24,7 +24,7 @@ def measure(work: Path, effort: Effort) -> dict[str, Any]:
     folder = str(pictures(work / "pictures"))
     camera, golden = [], []
     for _ in range(1 if effort.is_quick else NUM_PROCESSES):
-        rounds, cycles = 5, 50 if effort.is_quick else 100
+        rounds, cycles = effort.rounds(5, 5), 50 if effort.is_quick else 100
         camera.append(_bench(rounds, cycles, "--pictures", folder))
         golden.append(_bench(rounds, cycles))
     report = _medians(camera)
