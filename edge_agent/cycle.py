@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from edge_agent.clock import NS_PER_MS, NS_PER_S
 from edge_agent.errors import GrabTimeoutError, TransientError
@@ -30,14 +31,13 @@ class CycleTask:
     """Called when the model begins to look: from then on others may compute."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CycleReport:
+class CycleReport(NamedTuple):
     """What came of a task."""
 
     decision: ViewDecision
     frame: Frame | None = None
     detections: Detections | None = None
-    timings: CycleTimings = field(default_factory=CycleTimings)
+    timings: CycleTimings = CycleTimings()
 
 
 @dataclass(slots=True)
@@ -113,11 +113,8 @@ def judge_frames(
         inference_ns += clock.monotonic_ns() - before_ns
     judged_ns = clock.monotonic_ns()
     decision = _decide(found, task, model)
-    timings = CycleTimings(
-        grab_ms=grab_ms,
-        inference_ms=inference_ns / NS_PER_MS,
-        judgement_ms=(clock.monotonic_ns() - judged_ns) / NS_PER_MS,
-    )
+    judgement_ms = (clock.monotonic_ns() - judged_ns) / NS_PER_MS
+    timings = CycleTimings(grab_ms, inference_ns / NS_PER_MS, judgement_ms)
     return CycleReport(decision, frames[-1], found[-1], timings)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from edge_agent.clock import NS_PER_MS
@@ -31,8 +32,7 @@ GRAVEST_FIRST = (Verdict.NOT_OK, Verdict.NOT_DECIDABLE)
 WORST_FIRST = (ResultState.FAILED, ResultState.ABORTED)
 
 
-@dataclass(frozen=True, slots=True)
-class ViewDecision:
+class ViewDecision(NamedTuple):
     """What was decided about one view."""
 
     verdict: Verdict

@@ -1,6 +1,5 @@
 """Put together all there is to know about a judged view, for those who come after the verdict."""
 
-from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -41,7 +40,7 @@ def outcome_of(
         part_verdict=None if result.is_partial else result.verdict,
         part_reasons=() if result.is_partial else result.reasons,
         result_state=result.result_state,
-        timings=replace(report.timings, processing_ms=result.processing_ms),
+        timings=report.timings._replace(processing_ms=result.processing_ms),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -188,8 +188,7 @@ class ModelHost(Protocol):
 # --- one finished cycle ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CycleTimings:
+class CycleTimings(NamedTuple):
     """Where the time of one cycle went, milliseconds of the monotonic clock."""
 
     grab_ms: float = 0.0
@@ -226,7 +225,7 @@ class CycleOutcome:
     """Of the whole part, once its last view is in; equal to ``verdict`` with a single view."""
     part_reasons: tuple[Reason, ...] = ()
     result_state: ResultState = ResultState.COMPLETED
-    timings: CycleTimings = CycleTimings()
+    timings: CycleTimings = field(default_factory=CycleTimings)
 
 
 # --- PLC -------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ MAX_VIEWS = 64
 _Borders = tuple[float, float, float, float]
 """Left, top, right, bottom; the last two belong to the zone no more."""
 _EVERYWHERE = (-inf, -inf, inf, inf)
+_UNKNOWN = -1
+"""The class of a category that the model does not know: no box has it."""
 Rule = tuple[ReasonCode, int]
 """Which rule of the view was broken: its kind and its place in the recipe."""
 
@@ -24,10 +26,11 @@ Rule = tuple[ReasonCode, int]
 class _Rule:
     """One line of a recipe in the model's terms: what a box must be like to count for it."""
 
-    class_id: int | None
-    """None: the model does not know the category, no box counts."""
-    count: int
-    """Boxes that must be there at least; of a forbidden one none may."""
+    name: Rule
+    class_id: int
+    fewest: float
+    """Boxes that must be there at least."""
+    most: float
     min_score: float
     min_area_px: float
     zone: _Borders
@@ -37,8 +40,7 @@ class _Rule:
 @dataclass(frozen=True, slots=True)
 class _Rules:
     view: View
-    expected: tuple[_Rule, ...]
-    forbidden: tuple[_Rule, ...]
+    rules: tuple[_Rule, ...]
     min_score: float
     """Lowest of all rules: boxes under it count for none."""
 
@@ -66,22 +68,35 @@ class LabelMap:
             return known
         if len(self._rules) >= MAX_VIEWS:
             self._rules.clear()
-        expected = tuple(self._rule(item, item.count, 0.0) for item in view.expected)
-        forbidden = tuple(self._rule(item, 0, item.min_area_px) for item in view.forbidden)
-        min_score = min((rule.min_score for rule in expected + forbidden), default=inf)
-        rules = self._rules[id(view)] = _Rules(view, expected, forbidden, min_score)
+        found = (
+            *(
+                self._rule((ReasonCode.MISSING_OBJECT, place), item, item.count, inf, 0.0)
+                for place, item in enumerate(view.expected)
+            ),
+            *(
+                self._rule((ReasonCode.DEFECT, place), item, 0, 0, item.min_area_px)
+                for place, item in enumerate(view.forbidden)
+            ),
+        )
+        min_score = min((rule.min_score for rule in found), default=inf)
+        rules = self._rules[id(view)] = _Rules(view, found, min_score)
         return rules
 
     def _rule(
-        self, item: ExpectedObject | ForbiddenDefect, count: int, min_area_px: float
+        self,
+        name: Rule,
+        item: ExpectedObject | ForbiddenDefect,
+        fewest: float,
+        most: float,
+        min_area_px: float,
     ) -> _Rule:
         # The recipe's limit, else the bundle's; a category without either counts from 0.5.
         wanted = item.min_score
         limit = wanted if wanted is not None else self._thresholds.get(item.category, 0.5)
         # Scores are float32: a limit of 0.9 must not refuse a score that was written as 0.9.
         limit = float(np.float32(limit))
-        class_id = self._class_ids.get(item.category)
-        return _Rule(class_id, count, limit, min_area_px, _borders(item.zone))
+        class_id = self._class_ids.get(item.category, _UNKNOWN)
+        return _Rule(name, class_id, fewest, most, limit, min_area_px, _borders(item.zone))
 
 
 def judge_view(
@@ -125,22 +140,6 @@ def unknown_forbidden(recipe: Recipe, categories: Iterable[str]) -> tuple[str, .
     return tuple(sorted(wanted - known))
 
 
-def _hits(spots: Mapping[float, list[Spot]], rule: _Rule) -> list[Spot]:
-    """Boxes of the rule's class that score enough and lie in its zone."""
-    if rule.class_id is None:
-        return []
-    left, top, right, bottom = rule.zone
-    min_score, min_area_px = rule.min_score, rule.min_area_px
-    return [
-        spot
-        for spot in spots.get(rule.class_id, ())
-        if left <= spot[1] < right
-        and top <= spot[2] < bottom
-        and spot[0] >= min_score
-        and spot[3] >= min_area_px
-    ]
-
-
 def _agreed(
     pictures: Sequence[Iterable[tuple[Rule, Reason]]], recipe: Recipe
 ) -> tuple[Reason, ...]:
@@ -166,16 +165,30 @@ def _broken_rules(
     rules = label_map.rules_of(view)
     spots = detections.spots(rules.min_score)
     broken = []
-    for index, rule in enumerate(rules.expected):
-        hits = _hits(spots, rule)
-        if len(hits) < rule.count:
-            reason = _missing(view.expected[index], len(hits))
-            broken.append(((ReasonCode.MISSING_OBJECT, index), reason))
-    for index, rule in enumerate(rules.forbidden):
-        hits = _hits(spots, rule)
-        if hits:
-            broken.append(((ReasonCode.DEFECT, index), _defect(view.forbidden[index], hits)))
+    for rule in rules.rules:
+        left, top, right, bottom = rule.zone
+        min_score, min_area_px = rule.min_score, rule.min_area_px
+        hits = []
+        # In line: to call something for each rule takes as long as to look at its boxes.
+        for spot in spots.get(rule.class_id, ()):
+            score, x, y, area = spot
+            if (
+                left <= x < right
+                and top <= y < bottom
+                and score >= min_score
+                and area >= min_area_px
+            ):
+                hits.append(spot)
+        if not rule.fewest <= len(hits) <= rule.most:
+            broken.append((rule.name, _reason(rule.name, view, hits)))
     return broken
+
+
+def _reason(rule: Rule, view: View, hits: Sequence[Spot]) -> Reason:
+    code, place = rule
+    if code is ReasonCode.MISSING_OBJECT:
+        return _missing(view.expected[place], len(hits))
+    return _defect(view.forbidden[place], hits)
 
 
 def _missing(item: ExpectedObject, found: int) -> Reason:
