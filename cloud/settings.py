@@ -270,7 +270,7 @@ class RetrainingSettings(Section):
     auto_promote: bool = False
     """Approve and roll out a candidate that passed every gate without a person's button."""
     timeout_factor: float = Field(default=3.0, ge=1)
-    """A run that takes this many times its budget is stopped."""
+    """Training that takes this many times its budget, from its last start on, is stopped."""
 
 
 class GateSettings(Section):

@@ -237,6 +237,7 @@ class TrainingDriver:
         with self._changing(run_id) as row:
             parameters = dict(row.parameters or {})
             parameters["starts"] = parameters.get("starts", 0) + 1
+            parameters["process_started_at"] = self._now().isoformat()
             row.parameters = parameters
         process = TrainingProcess.start(parameters["command"], folder, nice=self._settings.nice)
         with self._changing(run_id) as row:
@@ -251,7 +252,7 @@ class TrainingDriver:
             RunFailedError: it was cancelled or took too long; it has been ended.
         """
         last: Event | None = None
-        deadline = (run.started_at or self._now()) + self._timeout()
+        deadline = self._process_started_at(run.run_id) + self._timeout()
         was_alive = False
         while True:
             is_alive = process.is_alive()
@@ -277,6 +278,14 @@ class TrainingDriver:
                 self._forget_process(run.run_id)
                 return None
             self._wake.wait(PERIOD_S)
+
+    def _process_started_at(self, run_id: str) -> datetime:
+        """The time limit is for a process that hangs: hours without a server are not its fault."""
+        run = self._get(run_id)
+        told = (run.parameters or {}).get("process_started_at")
+        if told is not None:
+            return datetime.fromisoformat(told)
+        return run.started_at or self._now()  # of an earlier version's run
 
     def _why_end(self, run_id: str, deadline: datetime) -> str | None:
         """Why a live process must end: the cause, empty when the server stops, None to go on."""

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from cloud.learning import LearningServices
 from cloud.policy import RetrainingTrigger
 from cloud.review_items import LabelledBox
 from cloud.settings import Settings
+from cloud.training_driver import TrainingDriver
 from cloud.training_process import TrainingProcess, arguments, seconds_of
 from models.contract.bundle import CategoryKind
 
@@ -182,6 +184,7 @@ def test_one_run_at_a_time_and_cancelling_ends_its_process(
 def test_a_server_that_stops_ends_the_run_and_the_next_one_takes_it_up(
     learning: LearningServices,
     new_learning: Callable[[], LearningServices],
+    database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FAKE_TRAINER", "hang once")
@@ -191,8 +194,23 @@ def test_a_server_that_stops_ends_the_run_and_the_next_one_takes_it_up(
     learning._driver.stop()
     assert not Path(f"/proc/{pid}").exists()
     assert learning.retraining.get(run.run_id).state is RunState.RUNNING
+    with database.write() as session:  # nobody was there overnight: that is not its time
+        row = session.get_one(TrainingRun, run.run_id)
+        assert row.started_at is not None
+        row.started_at -= timedelta(days=1)
     second = new_learning()
     assert ended(second, run).state is RunState.SUCCEEDED
+
+
+def test_training_that_hangs_is_ended(
+    learning: LearningServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TRAINER", "hang")
+    monkeypatch.setattr(TrainingDriver, "_timeout", lambda _: timedelta(seconds=1))
+    run = ended(learning, learning.retraining.request(actor="anna"))
+    assert run.state is RunState.FAILED
+    assert run.error is not None
+    assert run.error.startswith("took longer than")
 
 
 def test_a_process_that_outlived_its_server_is_followed_to_its_end(
