@@ -280,7 +280,7 @@ class TrainingDriver:
             self._wake.wait(PERIOD_S)
 
     def _process_started_at(self, run_id: str) -> datetime:
-        """The time limit is for a process that hangs: hours without a server are not its fault."""
+        """From when the time limit counts: hours without a server are not the training's fault."""
         run = self._get(run_id)
         told = (run.parameters or {}).get("process_started_at")
         if told is not None:

@@ -42,8 +42,8 @@ class _Seat:
         buffer: Image = np.zeros((1, spec.input_height, spec.input_width, 3), np.uint8)
         request.set_input_tensor(ov.Tensor(buffer, shared_memory=True))
         detections = compiled.output(DETECTIONS)
-        most = detections.get_partial_shape().get_max_shape()
-        answer = ov.Tensor(detections.get_element_type(), most)  # takes the shape of each answer
+        fewest = detections.get_partial_shape().get_min_shape()
+        answer = ov.Tensor(detections.get_element_type(), fewest)  # grows to the largest answer
         request.set_tensor(detections, answer)
         embedding: Embedding = np.zeros(tuple(compiled.output(EMBEDDING).shape), np.float32)
         request.set_tensor(EMBEDDING, ov.Tensor(embedding, shared_memory=True))

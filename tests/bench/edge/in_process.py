@@ -23,8 +23,8 @@ def measure(work: Path, effort: Effort) -> dict[str, Any]:
     """
     folder = str(pictures(work / "pictures"))
     camera, golden = [], []
+    rounds, cycles = effort.rounds(5, 5), 50 if effort.is_quick else 100
     for _ in range(1 if effort.is_quick else NUM_PROCESSES):
-        rounds, cycles = effort.rounds(5, 5), 50 if effort.is_quick else 100
         camera.append(_bench(rounds, cycles, "--pictures", folder))
         golden.append(_bench(rounds, cycles))
     report = _medians(camera)
